@@ -1,0 +1,44 @@
+"""A network that is used but never trained.
+
+It lives outside ``nn.Module``'s own registry, so no optimiser, average, checkpoint or sharding ever sees its weights;
+it still follows ``.to(device)`` and stays in evaluation mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+
+class Frozen(nn.Module):
+    """Base of all frozen networks: no parameters to iterate, an empty state dict, always in evaluation mode.
+
+    A subclass sets ``self.network = …`` once (or later, from ``load``); the network is switched to evaluation and
+    stripped of its gradients on the way.
+    """
+
+    _network: nn.Module | None = None
+
+    @property
+    def network(self) -> nn.Module:
+        if self._network is None:
+            raise RuntimeError(f"{type(self).__name__} has no weights yet: call load() before the first forward")
+        return self._network
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._network is not None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "network":
+            assert isinstance(value, nn.Module)
+            # Past nn.Module.__setattr__, which would register it as a child.
+            object.__setattr__(self, "_network", value.eval().requires_grad_(False))
+        else:
+            super().__setattr__(name, value)
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> Frozen:
+        if self._network is not None:
+            self._network._apply(fn)
+        return super()._apply(fn, recurse)
