@@ -1,0 +1,7 @@
+"""``python -m textok``."""
+
+import sys
+
+from textok.cli import main
+
+sys.exit(main())

@@ -1,0 +1,74 @@
+"""The command ``textok``: finds the sub-command without importing anything heavy."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+
+from textok import __version__
+
+#: Sub-command → module with ``main(args)``, and its line in the help.
+COMMANDS = {
+    "quickstart": ("textok.commands.quickstart", "train both stages on embedded pictures and show the results"),
+    "fit": ("textok.commands.train", "train stage 1 (tokenizer) or stage 2 (generator) from YAML"),
+    "validate": ("textok.commands.train", "losses and metrics of a run on the validation set"),
+    "test": ("textok.commands.train", "the full evaluation protocol of a run on the test set"),
+    "predict": ("textok.commands.train", "write a run's latents (stage 1) or samples (stage 2) to shards"),
+}
+
+
+def usage() -> str:
+    """The text of ``textok --help``."""
+    lines = [
+        "usage: textok COMMAND [options]",
+        "",
+        "Train and use TexTok, a language-guided image tokenizer, and the generator on its latents.",
+        "",
+        "commands:",
+        *(f"  {name:<12} {line}" for name, (_, line) in COMMANDS.items()),
+        "",
+        "options:",
+        "  -h, --help   show this text; textok COMMAND --help tells a command's options",
+        "  --version    show the version",
+        "",
+        "example:  textok quickstart --output quickstart",
+    ]
+    return "\n".join(lines)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a sub-command.
+
+    Args:
+        args: Command line without the program's name; that of the process by default.
+
+    Returns:
+        The exit code: 0, 1 for a user's error in what a command was given, 2 for a command line that is wrong,
+        130 after Ctrl-C.
+    """
+    args = sys.argv[1:] if args is None else list(args)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if args[0] in ("-V", "--version"):
+        print(f"textok {__version__}")
+        return 0
+    if args[0] not in COMMANDS:
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        hint = f": did you mean {near[0]}?" if near else ""
+        print(f"textok: unknown command {args[0]!r}{hint}\nRun textok --help for the list.", file=sys.stderr)
+        return 2
+    try:
+        importlib.import_module(COMMANDS[args[0]][0]).main(args)
+    except KeyboardInterrupt:
+        print(f"textok {args[0]}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        # A user's error is told in a line; TEXTOK_TRACEBACK=1 shows where it came from.
+        if os.environ.get("TEXTOK_TRACEBACK"):
+            raise
+        print(f"textok {args[0]}: error: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,234 @@
+"""What both training stages share: text, a step that is one update, averages, and reproducible randomness."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from textok.models import TexTok
+from textok.models.text_encoder import TextEncoder
+from textok.optim import parameter_groups, trained_parameters
+from textok.types import Batch, Sizes, TextTokens
+
+Schedule = Callable[[Optimizer, int], LRScheduler]
+
+
+class TrainingModule(LightningModule):
+    """Base of both stages: manual optimisation in which one step is one update of ``accumulate`` micro-batches.
+
+    A subclass sets ``self.textok`` and ``self.ema`` and implements ``trained`` and ``micro_step``.
+
+    Args:
+        text_encoder: Frozen encoder of the captions.
+        image_size: Height and width of the images.
+        num_classes: Classes of the data.
+        accumulate: Micro-batches of a step.
+        seed: Seed of all noise; every step draws from (seed, step, micro-batch, rank).
+        compile_blocks: Compile each transformer block; worth its start-up time on a GPU only.
+    """
+
+    #: Lightning would count every optimiser's step; we step by hand (design: a step is one generator update).
+    automatic_optimization = False
+
+    textok: TexTok
+    ema: nn.Module
+
+    def __init__(
+        self,
+        text_encoder: TextEncoder | None,
+        image_size: int,
+        num_classes: int,
+        accumulate: int,
+        seed: int,
+        compile_blocks: bool,
+    ) -> None:
+        super().__init__()
+        if accumulate < 1:
+            raise ValueError(f"accumulate must be at least 1, got {accumulate}")
+        self.sizes = Sizes(
+            image_size,
+            num_classes,
+            text_dim=text_encoder.dim if text_encoder is not None else 0,
+            num_text_tokens=text_encoder.num_tokens if text_encoder is not None else 0,
+        )
+        self.text_encoder = text_encoder
+        self.accumulate = accumulate
+        self.seed = seed
+        self.compile_blocks = compile_blocks
+        self._micro = 0
+        self._terms: dict[str, Tensor] = {}
+
+    # ---------------------------------------------------------------- set-up
+
+    @property
+    def trained(self) -> nn.Module:
+        """The network whose weights are averaged."""
+        raise NotImplementedError
+
+    @staticmethod
+    def average_of(network: nn.Module) -> nn.Module:
+        """A replica of the network for its averaged weights; it is never trained and always evaluates.
+
+        It is a module of its own, rather than weights that are swapped in for validation, so nothing ever has to be
+        swapped back and a checkpoint cannot catch it half-way.
+        """
+        return copy.deepcopy(network).requires_grad_(False).eval()
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether a network reads text tokens; captions are not encoded otherwise."""
+        return self.textok.needs_text
+
+    def configure_model(self) -> None:
+        if self.text_encoder is not None and self.needs_text and not self.text_encoder.is_loaded:
+            self.text_encoder.load()
+            self.text_encoder.to(self.device)
+        if self.compile_blocks:
+            self.compile_blocks = False  # once: this hook is called for every fit, validate, …
+            for block in self.blocks():
+                block.compile()
+
+    def blocks(self) -> Iterator[nn.Module]:
+        """The transformer blocks to compile."""
+        return self.textok.blocks()
+
+    def setup(self, stage: str) -> None:
+        if self.trainer.precision in ("16-mixed", "16-true"):
+            raise ValueError(
+                f"trainer.precision {self.trainer.precision} is not supported: use bf16-mixed, which needs no scaler"
+            )
+        if stage == "fit" and self.trainer.max_steps < 1:
+            raise ValueError(f"trainer.max_steps must be set (schedules end there), got {self.trainer.max_steps}")
+
+    def train(self, mode: bool = True) -> TrainingModule:
+        """Switch the trained networks; the averages always evaluate."""
+        super().train(mode)
+        self.ema.eval()
+        return self
+
+    # ---------------------------------------------------------------- text
+
+    def encode_text(self, batch: Batch) -> TextTokens | None:
+        """Text tokens of a batch, from its cache or from the encoder; the only caller of the encoder in training."""
+        return batch.text if batch.text is not None else self.encode_captions(batch.caption)
+
+    def encode_captions(self, captions: list[str]) -> TextTokens | None:
+        if not self.needs_text:
+            return None
+        return self.text_encoder(captions).to(self.device)
+
+    # ---------------------------------------------------------------- a step
+
+    def micro_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Accumulate the gradients of one micro-batch and return its unweighted, detached terms."""
+        raise NotImplementedError
+
+    def finish_step(self) -> dict[str, Tensor]:
+        """Update the weights from the accumulated gradients and return what there is to log about it."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        # All noise of a micro-batch, inside networks too, comes from here: a resumed run draws what the first one did.
+        torch.manual_seed(mix_seed(self.seed, self.global_step, self._micro, self.global_rank))
+        for name, value in self.micro_step(batch).items():
+            self._terms[name] = self._terms.get(name, 0.0) + value / self.accumulate
+        self._micro += 1
+        if self._micro == self.accumulate:
+            terms = self._terms | self.finish_step()
+            self._micro, self._terms = 0, {}
+            self._log_step(terms)
+
+    def update(self, index: int, network: nn.Module, clip: float | None, counts: bool) -> Tensor:
+        """Clip, step optimiser ``index`` and its schedule, clear the gradients.
+
+        Args:
+            index: Which of ``configure_optimizers``' optimisers.
+            network: The network it moves.
+            clip: Largest gradient norm, or None.
+            counts: Whether this update advances ``global_step``.
+
+        Returns:
+            The gradient norm () before clipping.
+        """
+        optimizer = self._all_optimizers()[index]
+        parameters = list(trained_parameters(network))
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if clip is not None:
+            nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+        if counts:
+            optimizer.step()
+        else:
+            # Lightning counts the steps of every LightningOptimizer; past it, this one does not count (#17958).
+            self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)
+        self.trainer.lr_scheduler_configs[index].scheduler.step()
+        optimizer.zero_grad()
+        return norm
+
+    def _all_optimizers(self) -> list[LightningOptimizer]:
+        # ``optimizers()`` unwraps a list of one.
+        optimizers = self.optimizers()
+        return optimizers if isinstance(optimizers, list) else [optimizers]
+
+    def on_train_epoch_end(self) -> None:
+        # A rest of an epoch that makes no whole step is dropped with its gradients: a step never mixes epochs.
+        if self._micro:
+            for optimizer in self._all_optimizers():
+                optimizer.zero_grad()
+            self._micro, self._terms = 0, {}
+
+    def build_optimizers(
+        self, pairs: list[tuple[nn.Module, Callable[..., Optimizer], Schedule]]
+    ) -> tuple[list[Optimizer], list[dict[str, Any]]]:
+        """Optimisers and schedules in Lightning's form; a schedule is stepped by :meth:`update`, once an update."""
+        optimizers, schedules = [], []
+        for network, make_optimizer, make_schedule in pairs:
+            optimizers.append(make_optimizer(parameter_groups(network)))
+            schedules.append({"scheduler": make_schedule(optimizers[-1], self.trainer.max_steps), "interval": "step"})
+        return optimizers, schedules
+
+    # ---------------------------------------------------------------- logging
+
+    def _log_step(self, terms: dict[str, Tensor]) -> None:
+        """Log a step's terms as ``train/<term>`` against the number of steps, not of batches."""
+        if self.global_step % self.trainer.log_every_n_steps:
+            return
+        rates = {
+            name: optimizer.param_groups[0]["lr"]
+            for name, optimizer in zip(("learning_rate", "discriminator_learning_rate"), self._all_optimizers())
+        }
+        values = {f"train/{name}": value for name, value in (terms | rates).items()}
+        broken = [name for name, value in values.items() if not torch.isfinite(torch.as_tensor(value)).all()]
+        if broken:
+            raise ValueError(
+                f"step {self.global_step}: {', '.join(broken)} is not finite. Lower the learning rate, clip gradients, "
+                "or start the discriminator later; the last checkpoint is intact"
+            )
+        for logger in self.loggers:
+            logger.log_metrics({k: float(v) for k, v in values.items()}, step=self.global_step)
+        # The progress bar and the callbacks read these; the loggers have them already.
+        self.log_dict(values, logger=False)
+
+    def log_validation(self, values: dict[str, Tensor], batch_size: int) -> None:
+        """Log means over the validation images as ``val/<name>`` against the number of steps."""
+        stage = "test" if self.trainer.testing else "val"
+        self.log_dict({f"{stage}/{k}": v for k, v in values.items()}, batch_size=batch_size, sync_dist=True)
+        self.log("step", float(self.global_step), batch_size=batch_size)
+
+
+def mix_seed(*parts: int) -> int:
+    """A 63-bit seed from several numbers, such that neighbours do not share streams (splitmix64's finaliser)."""
+    state = 0
+    for part in parts:
+        state = (state + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1

@@ -1,0 +1,226 @@
+"""Stage 2: train a diffusion transformer on the latents of the frozen pair (paper, section 3.3).
+
+The class (or text) goes to the DiT, the caption to both halves of the pair: a sample of a class is decoded with a
+caption drawn from that class's list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from textok.diffusion import DiffusionProcess, LatentNormalizer, Sampler
+from textok.models import DiT, TexTok
+from textok.models.text_encoder import TextEncoder
+from textok.modules.base import Schedule, TrainingModule, mix_seed
+from textok.modules.flops import generator_flops
+from textok.modules.weights import load_averaged_pair
+from textok.types import Batch, Condition, Request, Sizes, TextTokens, to_uint8
+
+
+class GeneratorModule(TrainingModule):
+    """Trains a DiT on normalised latents of a frozen pair, and samples pictures from it.
+
+    Args:
+        image_size: Height and width of the images; linked from the data.
+        num_classes: Classes of the data; linked from the data.
+        textok: Factory of the pair, the same fragment as in stage 1.
+        tokenizer_checkpoint: Checkpoint of stage 1, or its run folder; its averaged weights are read at a fresh start.
+        dit: Factory of the generator, called with num_latents, latent_dim, out_dim and the sizes.
+        process: What is learned: noise schedule, target and loss.
+        sampler: How pictures are made from it.
+        optimizer: Optimiser of the DiT.
+        schedule: Schedule of its learning rate, called with the optimiser and the run's steps.
+        text_encoder: Frozen encoder of the captions; null for a pair without text.
+        condition_dropout: Share of the samples that train without their condition, for guidance.
+        normalizer_batches: Batches of the training set that the latents' mean and deviation are measured on.
+        accumulate: Micro-batches of a step.
+        clip: Largest gradient norm; null does not clip.
+        seed: Seed of all noise; linked from ``seed_everything``.
+        compile_blocks: Compile each transformer block; worth its start-up time on a GPU only.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        num_classes: int,
+        textok: Callable[[Sizes], TexTok],
+        tokenizer_checkpoint: Path | None,
+        dit: Callable[[int, int, int, Sizes], DiT],
+        process: DiffusionProcess,
+        sampler: Sampler,
+        optimizer: Callable[[list], Optimizer],
+        schedule: Schedule,
+        text_encoder: TextEncoder | None = None,
+        condition_dropout: float = 0.1,
+        normalizer_batches: int = 200,
+        accumulate: int = 1,
+        clip: float | None = None,
+        seed: int = 0,
+        compile_blocks: bool = False,
+    ) -> None:
+        super().__init__(text_encoder, image_size, num_classes, accumulate, seed, compile_blocks)
+        if not 0 <= condition_dropout < 1:
+            raise ValueError(f"condition_dropout must lie in [0, 1), got {condition_dropout}")
+        if normalizer_batches < 1:
+            raise ValueError(f"normalizer_batches must be at least 1, got {normalizer_batches}")
+        sampler.check(process)
+        self.make_textok, self.make_dit = textok, dit
+        self.tokenizer_checkpoint = tokenizer_checkpoint
+        self.process, self.sampler = process, sampler
+        self.textok = textok(self.sizes).requires_grad_(False).eval()
+        self.dit = self._dit_for(self.textok)
+        self.ema = self.average_of(self.dit)
+        self.normalizer = LatentNormalizer(self.textok.latent_dim)
+        self.normalizer_batches = normalizer_batches
+        self.optimizer, self.schedule, self.clip = optimizer, schedule, clip
+        self.condition_dropout = condition_dropout
+        #: Captions that a sample of a class may be decoded with, kept in the checkpoint.
+        self.class_captions: list[list[str]] = []
+
+    def _dit_for(self, textok: TexTok) -> DiT:
+        dim = textok.latent_dim
+        return self.make_dit(textok.num_latents, dim, self.process.out_dim(dim), self.sizes)
+
+    @property
+    def trained(self) -> nn.Module:
+        return self.dit
+
+    def blocks(self):
+        yield from self.dit.blocks
+
+    def train(self, mode: bool = True) -> GeneratorModule:
+        super().train(mode)
+        self.textok.eval()
+        return self
+
+    def configure_optimizers(self):
+        return self.build_optimizers([(self.dit, self.optimizer, self.schedule)])
+
+    # ---------------------------------------------------------------- before the first step
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        resumes = self.trainer.ckpt_path is not None
+        if stage == "fit" and not resumes:
+            if self.tokenizer_checkpoint is None:
+                raise ValueError(
+                    "model.init_args.tokenizer_checkpoint is not set: give the run folder or checkpoint of stage 1"
+                )
+            load_averaged_pair(self.textok, self.tokenizer_checkpoint)
+            self.class_captions = self.trainer.datamodule.class_captions()
+
+    def on_fit_start(self) -> None:
+        if not self.normalizer.is_fitted:
+            self._fit_normalizer()
+
+    @torch.no_grad()
+    def _fit_normalizer(self) -> None:
+        """Measure mean and deviation of the latents on the training set, in its fixed order and without augmentation.
+
+        It draws nothing from the training loader, so that the order of training does not depend on it.
+        """
+        data = self.trainer.datamodule
+
+        def latents():
+            for number, batch in enumerate(data.predict_dataloader()):
+                if number == self.normalizer_batches:
+                    break
+                batch = self.trainer.strategy.batch_to_device(batch)
+                batch = data.on_after_batch_transfer(batch, 0)
+                yield self._encode(batch, self.encode_text(batch))[batch.valid]
+
+        self.normalizer.fit(latents())
+
+    def _encode(self, batch: Batch, text: TextTokens | None) -> Tensor:
+        if batch.latents is not None:
+            return batch.latents
+        return self.textok.encode(batch.image, text, batch.label)
+
+    # ---------------------------------------------------------------- training
+
+    def micro_step(self, batch: Batch) -> dict[str, Tensor]:
+        terms = self._terms_of(batch, dropout=self.condition_dropout, network=self.dit)
+        self.manual_backward(sum(terms.values()) / self.accumulate)
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _terms_of(self, batch: Batch, dropout: float, network: nn.Module) -> dict[str, Tensor]:
+        text = self.encode_text(batch)
+        with torch.no_grad():
+            latents = self.normalizer.normalize(self._encode(batch, text))
+        drop = torch.rand(len(batch), device=self.device) < dropout
+        return self.process.loss(network, latents, Condition(label=batch.label, text=text, drop=drop))
+
+    def finish_step(self) -> dict[str, Tensor]:
+        return {"grad_norm": self.update(0, self.dit, self.clip, counts=True)}
+
+    # ---------------------------------------------------------------- evaluation
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        # The same noise at every validation, so that the curve moves by the weights alone.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(mix_seed(self.seed, batch_idx, self.global_rank))
+            terms = self._terms_of(batch, dropout=0.0, network=self.ema)
+        self.log_validation(terms, batch_size=int(batch.valid.sum()))
+
+    test_step = validation_step
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor, captions: list[str], labels: Tensor | None = None) -> Tensor:
+        """Encode and decode (B, 3, H, W) images in [−1, 1] by the frozen pair."""
+        return self.textok(images, self.encode_captions(captions), labels)[0]
+
+    @torch.no_grad()
+    def generate(self, requests: list[Request]) -> Tensor:
+        """Make one picture a request, (B, 3, H, W) in about [−1, 1], with the averaged weights.
+
+        A sample depends on its request alone: its noise comes from a generator of its own.
+        """
+        label = torch.tensor([self._checked_label(request) for request in requests], device=self.device)
+        captions = [self._caption_of(request) for request in requests]
+        text = self.encode_captions(captions)
+        noise = [torch.Generator().manual_seed(mix_seed(r.seed, r.index)) for r in requests]
+        shape = (self.textok.num_latents, self.textok.latent_dim)
+        latents = self.sampler(self.process, self.ema, shape, Condition(label=label, text=text), noise)
+        return self.textok.decode(self.normalizer.denormalize(latents), text, label)
+
+    def _checked_label(self, request: Request) -> int:
+        if not 0 <= request.label < self.sizes.num_classes:
+            raise ValueError(f"label {request.label} is out of range: there are {self.sizes.num_classes} classes")
+        return request.label
+
+    def _caption_of(self, request: Request) -> str:
+        """The request's caption, or one of its class's: the paper's way to sample a class."""
+        if request.caption is not None:
+            return request.caption
+        captions = self.class_captions[request.label] if self.class_captions else []
+        if not captions:
+            return ""
+        return captions[mix_seed(request.seed, request.index, request.label) % len(captions)]
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, object]:
+        """A sample for every image's label, as bytes, for a writer."""
+        requests = [Request(int(i), int(label), None, self.seed) for i, label in zip(batch.index, batch.label)]
+        return {
+            "key": batch.key,
+            "valid": batch.valid,
+            "index": batch.index,
+            "label": batch.label,
+            "image": to_uint8(self.generate(requests)),
+        }
+
+    def flops_per_image(self) -> float:
+        """Floating-point operations of a training step an image."""
+        return generator_flops(self.sizes, self.make_textok, self._dit_for)
+
+    # ---------------------------------------------------------------- checkpoint
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["class_captions"] = self.class_captions
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self.class_captions = checkpoint["class_captions"]

@@ -1,0 +1,60 @@
+"""Reading one stage's weights into another model, strictly and by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint meant by a path: the file itself, or the newest one of a run folder."""
+    if path.is_file():
+        return path
+    found = sorted((path / "checkpoints").glob("*.ckpt"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise ValueError(f"{path} is neither a checkpoint nor a run folder with checkpoints/*.ckpt in it")
+    return found[-1]
+
+
+def read_checkpoint(path: Path) -> dict:
+    """A checkpoint's contents on the CPU; one that carries code is refused."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise ValueError(f"checkpoint {path} cannot be read ({type(error).__name__}: {error})") from None
+
+
+def load_averaged_pair(textok: nn.Module, path: str | Path) -> None:
+    """Load the averaged weights of a stage-1 checkpoint into a pair.
+
+    Raises:
+        ValueError: If the checkpoint is of no stage 1, or a key or a shape does not fit; the keys are named.
+    """
+    path = find_checkpoint(Path(path))
+    state = read_checkpoint(path).get("state_dict", {})
+    averaged = {key.removeprefix("ema."): value for key, value in state.items() if key.startswith("ema.tokenizer.")}
+    averaged |= {key.removeprefix("ema."): value for key, value in state.items() if key.startswith("ema.detokenizer.")}
+    if not averaged:
+        raise ValueError(f"{path} holds no averaged pair (no keys under ema.tokenizer): it is no stage-1 checkpoint")
+    problems = mismatches(textok.state_dict(), averaged)
+    if problems:
+        shown = "\n  ".join(problems[:12]) + (f"\n  … and {len(problems) - 12} more" if len(problems) > 12 else "")
+        raise ValueError(
+            f"the pair of {path} does not fit this configuration's textok:\n  {shown}\n"
+            "Use the textok, text_encoder and image_size that stage 1 was trained with"
+        )
+    textok.load_state_dict(averaged, strict=True)
+
+
+def mismatches(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+    """One line for every key that is missing, unexpected, or of another shape."""
+    lines = [f"missing: {key} {tuple(expected[key].shape)}" for key in expected if key not in found]
+    lines += [f"unexpected: {key} {tuple(found[key].shape)}" for key in found if key not in expected]
+    lines += [
+        f"shape: {key} is {tuple(found[key].shape)}, this model has {tuple(expected[key].shape)}"
+        for key in expected
+        if key in found and expected[key].shape != found[key].shape
+    ]
+    return lines

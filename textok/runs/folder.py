@@ -1,0 +1,92 @@
+"""A run folder: one resolved configuration, its checkpoints, curves and pictures.
+
+    config.yaml  checkpoints/stepNNNNNNNN.ckpt  curves.csv  tensorboard/  pictures/  metrics.json
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from textok.storage import write_atomic
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: Where it is or shall be.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        return self.path / "checkpoints"
+
+    def checkpoints(self) -> list[Path]:
+        """All checkpoints, oldest first; their names carry the step."""
+        return sorted(self.checkpoint_folder.glob("step*.ckpt"), key=checkpoint_step)
+
+    def newest_checkpoint(self) -> Path:
+        """The newest checkpoint.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        found = self.checkpoints()
+        if not found:
+            raise ValueError(f"{self.path} holds no checkpoint: expected {self.checkpoint_folder}/step*.ckpt")
+        return found[-1]
+
+    def open(self, config: dict[str, Any]) -> Path | None:
+        """Claim the folder for a configuration.
+
+        Args:
+            config: The resolved configuration, without the folder itself.
+
+        Returns:
+            The checkpoint to go on from, or None for a fresh start.
+
+        Raises:
+            ValueError: If the folder holds another run or something else; nothing is written then.
+        """
+        if self.config_file.exists():
+            differences = compare_configs(yaml.safe_load(self.config_file.read_text()), config)
+            if differences:
+                raise ValueError(
+                    f"{self.path} holds a run with another configuration:\n  "
+                    + "\n  ".join(differences)
+                    + "\nGive another --run folder, or repeat the configuration of this one to go on with it"
+                )
+            found = self.checkpoints()
+            return found[-1] if found else None
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise ValueError(f"{self.path} is not empty and holds no config.yaml: give another --run folder")
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        return None
+
+
+def checkpoint_step(path: Path) -> int:
+    """The step in a checkpoint's name, −1 if there is none."""
+    found = re.search(r"step(\d+)", path.name)
+    return int(found.group(1)) if found else -1
+
+
+def compare_configs(old: Any, new: Any, at: str = "") -> list[str]:
+    """One line ``key: old → new`` for each value in which two configurations differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines = []
+        for key in [*old, *(k for k in new if k not in old)]:
+            lines += compare_configs(old.get(key), new.get(key), f"{at}.{key}" if at else str(key))
+        return lines
+    return [] if old == new else [f"{at}: {old!r} → {new!r}"]

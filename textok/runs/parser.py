@@ -1,0 +1,104 @@
+"""The LightningCLI of textok: fit, validate, test and predict from YAML.
+
+It adds three things to Lightning's: sizes flow from the data to the model, a run has a folder, and checkpoints and
+averages always exist as the named groups ``checkpoint`` and ``ema``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+# Imported so that short class names in YAML resolve.
+import textok.datamodules
+import textok.diffusion
+import textok.losses
+import textok.models
+import textok.modules  # noqa: F401
+from textok.callbacks import EMA, AtomicCheckpointIO, CurveLogger
+from textok.runs.folder import RunFolder, checkpoint_step
+
+#: What may differ between two starts of the same run.
+PLACES = ("config", "run", "ckpt_path", "weights_only", "verbose", "return_predictions")
+
+
+class TextokCLI(LightningCLI):
+    """Parses, opens the run folder and runs the sub-command.
+
+    Args:
+        args: Command line after ``textok``, or a configuration as a dict.
+        run: Whether to run the sub-command; False only parses and instantiates.
+    """
+
+    def __init__(self, args: list[str] | dict[str, Any], run: bool = True) -> None:
+        self.resumes_from: Path | None = None
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            save_config_callback=None,  # RunFolder writes the resolved configuration, before anything else
+            auto_configure_optimizers=False,
+            args=args,
+            run=run,
+            parser_kwargs={"prog": "textok", "default_env": False},
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        kept = ("fit", "validate", "test", "predict")
+        return {name: skip for name, skip in LightningCLI.subcommands().items() if name in kept}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--run", type=str, default=None, help="Folder of the run: configuration, checkpoints, …")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(EMA, "ema")
+        # No number is written twice: the data dictates these to the model.
+        for name in ("image_size", "num_classes"):
+            parser.link_arguments(f"data.init_args.{name}", f"model.init_args.{name}")
+        for target in ("model", "data"):
+            parser.link_arguments("seed_everything", f"{target}.init_args.seed", compute_fn=int)
+
+    def before_instantiate_classes(self) -> None:
+        if self.subcommand is None:
+            return
+        config = self.config[self.subcommand]
+        if config.run is None:
+            raise ValueError("--run FOLDER is missing: say where the run's checkpoints, curves and pictures shall go")
+        folder = RunFolder(config.run)
+        if self.subcommand == "fit":
+            self.resumes_from = folder.open(self._resolved())
+            config.ckpt_path = str(self.resumes_from) if self.resumes_from else config.ckpt_path
+        elif config.ckpt_path is None:
+            config.ckpt_path = str(folder.newest_checkpoint())
+        config.trainer.default_root_dir = str(folder.path)
+        config.checkpoint.dirpath = str(folder.checkpoint_folder)
+
+    def _resolved(self) -> dict[str, Any]:
+        """The configuration with all defaults filled in, without what may differ between two starts of one run."""
+        parser = self._parser(self.subcommand)
+        resolved = yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False, skip_validation=True))
+        return {key: value for key, value in resolved.items() if key not in PLACES}
+
+    def instantiate_trainer(self, **kwargs: Any):
+        if self.subcommand is not None:
+            trainer = self.config_init[self.subcommand].trainer
+            folder = Path(trainer.default_root_dir)
+            step = checkpoint_step(self.resumes_from) if self.resumes_from else None
+            extra = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+            kwargs["logger"] = [
+                CurveLogger(folder / "curves.csv", from_step=step),
+                TensorBoardLogger(folder, name="", version="tensorboard", purge_step=None if step is None else step + 1),
+                *(logger for logger in extra if logger not in (None, True, False)),
+            ]
+            if self.subcommand != "fit" or trainer.logger is False:
+                kwargs["logger"] = False
+            kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
+        return super().instantiate_trainer(**kwargs)
