@@ -217,10 +217,10 @@ class TrainingModule(LightningModule):
         self.log_dict(values, logger=False)
 
     def log_validation(self, values: dict[str, Tensor], batch_size: int) -> None:
-        """Log means over the validation images as ``val/<name>`` against the number of steps."""
+        """Collect means over the validation images as ``val/<name>``; a callback hands them to the loggers."""
         stage = "test" if self.trainer.testing else "val"
-        self.log_dict({f"{stage}/{k}": v for k, v in values.items()}, batch_size=batch_size, sync_dist=True)
-        self.log("step", float(self.global_step), batch_size=batch_size)
+        named = {f"{stage}/{name}": value for name, value in values.items()}
+        self.log_dict(named, batch_size=batch_size, sync_dist=True, logger=False)
 
 
 def mix_seed(*parts: int) -> int:

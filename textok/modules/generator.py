@@ -153,7 +153,8 @@ class GeneratorModule(TrainingModule):
         with torch.no_grad():
             latents = self.normalizer.normalize(self._encode(batch, text))
         drop = torch.rand(len(batch), device=self.device) < dropout
-        return self.process.loss(network, latents, Condition(label=batch.label, text=text, drop=drop))
+        condition = Condition(label=batch.label, text=text, drop=drop)
+        return self.process.loss(network, latents, condition, batch.valid)
 
     def finish_step(self) -> dict[str, Tensor]:
         return {"grad_norm": self.update(0, self.dit, self.clip, counts=True)}

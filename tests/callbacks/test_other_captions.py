@@ -1,0 +1,15 @@
+"""Which caption another image lends."""
+
+from textok.callbacks.captions import other_captions
+
+
+def test_the_next_different_caption_of_a_valid_image():
+    captions = ["cat", "cat", "dog", "", "bird"]
+    assert other_captions(captions, [True] * 5) == ["dog", "dog", "bird", "bird", "cat"]
+    assert other_captions(captions, [True, True, True, True, False]) == ["dog", "dog", "cat", "cat", "cat"]
+
+
+def test_the_last_spare_caption_where_the_batch_has_no_other():
+    assert other_captions(["cat"], [True]) == [None]
+    assert other_captions(["cat"], [True], spare=["dog", "fox", "cat"]) == ["fox"]
+    assert other_captions(["cat", "dog"], [True, True], spare=["fox"]) == ["dog", "cat"]

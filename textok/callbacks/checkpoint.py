@@ -1,0 +1,46 @@
+"""Checkpoint files that are never half written and never carry code."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from textok.storage import atomic_path
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Saves to a temporary name, flushes, renames; loads tensors and plain values only.
+
+    Addresses with a scheme (``s3://…``) are written as Lightning does: object stores replace a file as a whole anyway.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint, straight to the disk instead of through a second copy in memory."""
+        if "://" in str(path) or storage_options is not None:
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable | None = lambda storage, loc: storage,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read a checkpoint, always with ``weights_only=True``: nothing stored in it is executed.
+
+        Raises:
+            ValueError: If the file holds anything but tensors and plain values.
+        """
+        try:
+            return super().load_checkpoint(path, map_location=map_location, weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise ValueError(
+                f"{path} is refused: it holds more than tensors and plain values, or is no checkpoint. {error}"
+            ) from error

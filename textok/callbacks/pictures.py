@@ -1,0 +1,35 @@
+"""Where a run keeps its pictures."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import lightning.pytorch as pl
+import numpy as np
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from PIL import Image
+
+from textok.storage import write_atomic
+
+
+def publish_picture(trainer: pl.Trainer, name: str, picture: Image.Image) -> Path:
+    """Save a picture of this step in the run's ``pictures`` folder and show it in the loggers that take pictures.
+
+    ``<name>_step00001234.png`` stays; ``<name>.png`` is always the latest. Only rank 0 calls this.
+
+    Returns:
+        The path that stays.
+    """
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    folder = Path(trainer.default_root_dir) / "pictures"
+    path = folder / f"{name}_step{trainer.global_step:08d}.png"
+    for target in (path, folder / f"{name}.png"):
+        write_atomic(target, buffer.getvalue())
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(name, np.array(picture), trainer.global_step, dataformats="HWC")
+        elif isinstance(logger, WandbLogger):
+            logger.log_image(name, [picture], step=trainer.global_step)
+    return path

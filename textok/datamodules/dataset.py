@@ -1,0 +1,132 @@
+"""Captioned pictures, read one by one: what every dataset of textok is.
+
+A dataset knows its pictures, their captions, labels and keys and nothing else. ``Samples`` adds what training needs on
+top: the augmentation and the choice of a caption, both functions of (seed, epoch, index) and of nothing else, so that a
+sample is the same in any worker, on any rank and after a resume.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textok.datamodules.policies import CaptionPolicy, Record
+from textok.datamodules.transforms import Augmentation, augment, fit_square
+from textok.types import Batch
+
+
+class CaptionedImages(ABC):
+    """Pictures with captions, numbered from zero."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def image(self, index: int) -> Tensor:
+        """The picture as uint8 (3, H, W), of any size."""
+
+    @abstractmethod
+    def captions(self, index: int) -> list[str]:
+        """All captions of the picture, the best first; empty where it has none."""
+
+    @abstractmethod
+    def label(self, index: int) -> int:
+        """The class of the picture, ``0 … num_classes - 1``."""
+
+    @abstractmethod
+    def key(self, index: int) -> str:
+        """The stable name of the picture: unique, the same on every machine."""
+
+
+class Entry(NamedTuple):
+    """Which sample to read: the picture, the epoch it is read in, and whether it counts or only pads a batch."""
+
+    epoch: int
+    index: int
+    valid: bool = True
+
+
+@dataclass
+class Sample:
+    """One row of a ``Batch``."""
+
+    index: int
+    valid: bool
+    key: str
+    image: Tensor
+    caption: str
+    label: int
+
+
+class Samples(torch.utils.data.Dataset):
+    """A dataset as a model sees it: pictures of one size, each with one caption.
+
+    Args:
+        images: The pictures.
+        class_names: The name of each label, for caption policies that use it.
+        image_size: Height and width of the samples.
+        policy: Chooses the caption.
+        augmentation: How training varies the pictures; None reads them for evaluation: fixed, with the first caption
+            that the policy could choose.
+        seed: Seed of augmentation and caption choice.
+    """
+
+    def __init__(
+        self,
+        images: CaptionedImages,
+        class_names: list[str],
+        image_size: int,
+        policy: CaptionPolicy,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.images = images
+        self.class_names = class_names
+        self.image_size = image_size
+        self.policy = policy
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def record(self, index: int) -> Record:
+        """What a caption policy may look at."""
+        label = self.images.label(index)
+        return Record(self.images.key(index), self.images.captions(index), self.class_names[label])
+
+    def __getitem__(self, entry: Entry) -> Sample:
+        epoch, index, valid = entry
+        record, image = self.record(index), self.images.image(index)
+        if self.augmentation is None:
+            caption = self.policy.pick(record)
+            image = fit_square(image, self.image_size)
+        else:
+            # Index + 1: the order of the epoch itself is drawn from (seed, epoch, 0).
+            generator = seeded(self.seed, epoch, index + 1)
+            caption = self.policy.pick(record, generator)
+            image = augment(image, self.image_size, self.augmentation, generator, caption)
+        return Sample(index, valid, record.key, image, caption, self.images.label(index))
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Samples → a batch with uint8 images (B, 3, H, W)."""
+    return Batch(
+        index=torch.tensor([s.index for s in samples]),
+        valid=torch.tensor([s.valid for s in samples]),
+        key=[s.key for s in samples],
+        image=torch.stack([s.image for s in samples]),
+        caption=[s.caption for s in samples],
+        label=torch.tensor([s.label for s in samples]),
+    )
+
+
+def seeded(*numbers: int) -> torch.Generator:
+    """A generator that depends on all of these non-negative numbers and on nothing else."""
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state))

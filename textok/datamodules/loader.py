@@ -1,0 +1,168 @@
+"""Loaders whose order is a function of (seed, epoch), and one of which a checkpoint can put back to where it was.
+
+Both are plain iterables around torch's ``DataLoader``, so Lightning neither replaces their samplers nor guesses at
+their state: its fit loop stores ``state_dict()`` in every checkpoint and restores it before the first batch.
+Ranks share one order: batch b of rank r is row ``b · world + r`` of the epoch's order cut into pieces of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.utils.data import DataLoader
+
+from textok.datamodules.dataset import Entry, Samples, collate, seeded
+from textok.types import Batch
+
+
+class ResumableLoader:
+    """The training set as an endless stream of shuffled epochs; one iteration gives the next ``len(loader)`` batches.
+
+    The position in the stream counts batches that were handed out, not those that workers have prepared. Iterating
+    again goes on behind the last one, so a ``limit_train_batches`` shortens Lightning's epochs and loses no picture;
+    what does not fill a batch on every rank is left out at the end of an epoch. All iterators of a loader share its
+    position.
+
+    Args:
+        samples: What to read.
+        batch_size: Samples in a batch of one rank.
+        num_workers: Worker processes, kept for the life of the stream; 0 reads in this process.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, samples: Samples, batch_size: int, num_workers: int = 0, seed: int = 0) -> None:
+        self.samples = samples
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.epoch = 0
+        self.consumed = 0  # samples of this epoch that all ranks together have been given
+        # The name is torch's own: Lightning's teardown stops the workers of whatever it finds under it.
+        self._iterator: Iterator[Batch] | None = None
+        len(self)
+
+    def __len__(self) -> int:
+        """Batches an epoch for each rank.
+
+        Raises:
+            ValueError: If an epoch has not even one.
+        """
+        _, world = rank_and_world()
+        length = len(self.samples) // (self.batch_size * world)
+        if length == 0:
+            ranks = f" on each of {world} processes" if world > 1 else ""
+            raise ValueError(
+                f"batch_size {self.batch_size}{ranks} is more than the {len(self.samples)} images of the training "
+                f"set: choose a batch_size of at most {max(1, len(self.samples) // world)}, or add images"
+            )
+        return length
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _ in range(len(self)):
+            if self._iterator is None:
+                self._iterator = iter(_torch_loader(self.samples, self._entries(), self.num_workers))
+            batch = next(self._iterator)
+            self._count(batch)
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The position: the epoch and how many of its samples all ranks have consumed.
+
+        It does not name the batch size or the number of ranks: a run goes on at the same picture with others.
+        """
+        return {"epoch": self.epoch, "consumed": self.consumed, "num_images": len(self.samples), "seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from ``state_dict``.
+
+        Raises:
+            ValueError: If it was written with another dataset or seed, whose positions mean other pictures.
+        """
+        here = self.state_dict()
+        for name in ("num_images", "seed"):
+            if state_dict[name] != here[name]:
+                raise ValueError(
+                    f"the checkpoint was written with {name} = {state_dict[name]}, the training set now has "
+                    f"{name} = {here[name]}: resume with the data and the seed it was written with, or start a new run"
+                )
+        self.epoch, self.consumed = state_dict["epoch"], state_dict["consumed"]
+        self._iterator = None
+
+    def _count(self, batch: Batch) -> None:
+        _, world = rank_and_world()
+        self.consumed += len(batch) * world
+        if self.consumed + self.batch_size * world > len(self.samples):
+            self.epoch, self.consumed = self.epoch + 1, 0
+
+    def _entries(self) -> Iterator[list[Entry]]:
+        """The batches of this rank from the present position to the end of time."""
+        rank, world = rank_and_world()
+        epoch, start = self.epoch, self.consumed
+        while True:
+            order = torch.randperm(len(self.samples), generator=seeded(self.seed, epoch, 0)).tolist()
+            for first in range(start, len(order) - self.batch_size * world + 1, self.batch_size * world):
+                mine = first + rank * self.batch_size
+                yield [Entry(epoch, index) for index in order[mine : mine + self.batch_size]]
+            epoch, start = epoch + 1, 0
+
+
+class FixedLoader:
+    """A dataset once, in order: every rank runs the same number of full batches, padded with ``valid=False``.
+
+    Args:
+        samples: What to read.
+        batch_size: Samples in a batch of one rank.
+        num_workers: Worker processes, kept between iterations; 0 reads in this process.
+    """
+
+    def __init__(self, samples: Samples, batch_size: int, num_workers: int = 0) -> None:
+        self.samples = samples
+        self.batch_size = batch_size
+        self._loader = _torch_loader(samples, _FixedEntries(samples, batch_size), num_workers)
+
+    def __len__(self) -> int:
+        """Batches for each rank."""
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._loader)
+
+
+class _FixedEntries:
+    """The batches of this rank in a fixed order; a re-iterable batch sampler."""
+
+    def __init__(self, samples: Samples, batch_size: int) -> None:
+        self.samples = samples
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        _, world = rank_and_world()
+        return -(-len(self.samples) // (self.batch_size * world))
+
+    def __iter__(self) -> Iterator[list[Entry]]:
+        rank, world = rank_and_world()
+        total = len(self.samples)
+        for batch in range(len(self)):
+            first = (batch * world + rank) * self.batch_size
+            yield [Entry(0, row % total, row < total) for row in range(first, first + self.batch_size)]
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's number and how many there are; (0, 1) outside of distributed training."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def _torch_loader(samples: Samples, batches: object, num_workers: int) -> DataLoader:
+    return DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=num_workers > 0,
+    )
