@@ -105,11 +105,6 @@ def test_20_steps_recover_a_gaussian(scheduler, tolerance):
     noise = torch.stack([torch.randn(64, 4, generator=g) for g in generators(*range(16))])
     expected = (mean + std * noise).flatten(0, 1)
     found = found.flatten(0, 1)
-    print(
-        found.mean(0) - expected.mean(0),
-        found.std(0) / expected.std(0),
-        ((found - expected) / std).square().mean().sqrt(),
-    )
     torch.testing.assert_close(found.mean(0), expected.mean(0), atol=0.03, rtol=0)
     torch.testing.assert_close(found.std(0) / expected.std(0), torch.ones(4), atol=tolerance, rtol=0)
     assert ((found - expected) / std).square().mean().sqrt() < tolerance
@@ -137,8 +132,9 @@ def test_a_sample_depends_on_its_own_generator_alone(scheduler):
     """Up to the order in which a matrix product adds: kernels differ between batch sizes."""
     sampler, process, dit = Sampler(scheduler, 12, ConstantGuidance(2.0)), GaussianDiffusion(), random_dit()
     together = sampler(process, dit, SHAPE, labels(3), generators(1, 2, 3))
-    alone = [sampler(process, dit, SHAPE, Condition(label=labels(3).label[i : i + 1]), generators(i + 1))
-             for i in range(3)]  # fmt: skip
+    alone = [
+        sampler(process, dit, SHAPE, Condition(label=labels(3).label[i : i + 1]), generators(i + 1)) for i in range(3)
+    ]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
     assert not torch.allclose(together[0], together[1], atol=0.1)
 
@@ -197,6 +193,7 @@ def test_the_process_dictates_the_noise_schedule():
         (DDPMScheduler(timestep_spacing="trailing"), "timestep_spacing='trailing'.*linspace"),
         (DDPMScheduler(beta_schedule="squaredcos_cap_v2"), "squaredcos_cap_v2"),
         (DPMSolverMultistepScheduler(variance_type="learned_range"), "learned_range"),
+        (DDPMScheduler(variance_type="fixed_large"), "variance_type='fixed_large'.*'learned_range'"),
     ],
 )
 def test_a_scheduler_that_does_not_fit_is_refused_at_start(scheduler, message):

@@ -74,8 +74,8 @@ class ReconstructionMetrics(Callback):
             ending = "" if kind == "own" else f"_{kind}"
             for metric in metrics:
                 for name, value in metric.compute().items():
-                    # The value is the same on all ranks already; sync_dist spares Lightning's warning about that. The loggers
-                    # get it from ResultsWriter, against the number of steps.
+                    # The value is the same on all ranks already; sync_dist spares Lightning's warning about that.
+                    # The loggers get it from ResultsWriter, against the number of steps.
                     pl_module.log(f"{prefix}/{name}{ending}", value, sync_dist=True, logger=False)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

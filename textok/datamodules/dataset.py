@@ -7,11 +7,11 @@ sample is the same in any worker, on any rank and after a resume.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -127,6 +127,8 @@ def collate(samples: list[Sample]) -> Batch:
 
 
 def seeded(*numbers: int) -> torch.Generator:
-    """A generator that depends on all of these non-negative numbers and on nothing else."""
-    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state))
+    """A generator that depends on all of these numbers and on nothing else."""
+    # A hash, for neighbouring seeds, epochs and indices must not give related numbers; 15 times as fast as NumPy's
+    # SeedSequence, which counts where it is needed for each picture.
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))

@@ -124,8 +124,6 @@ class Sampler(nn.Module):
             if "timestep_spacing" not in chosen:
                 raise ValueError(f"{kind.__name__} knows no timestep_spacing: drop {spacing!r} from the sampler")
             dictated["timestep_spacing"] = spacing
-        self._check_choices(chosen, dictated)
-
         if process.out_dim(1) > 1 and is_ddpm:
             dictated["variance_type"] = "learned_range"
         elif str(chosen.get("variance_type")).startswith("learned"):
@@ -133,6 +131,8 @@ class Sampler(nn.Module):
                 f"{kind.__name__} must not have variance_type={chosen['variance_type']!r}: either the process learns "
                 "no variance or this scheduler cannot use it"
             )
+        self._check_choices(chosen, dictated)
+
         scheduler = kind(**{**chosen, **dictated})
         scheduler.set_timesteps(self.num_steps)
         first, last = float(scheduler.timesteps[0]), scheduler.config.num_train_timesteps

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 
@@ -39,6 +40,11 @@ class Frozen(nn.Module):
             super().__setattr__(name, value)
 
     def _apply(self, fn: Callable, recurse: bool = True) -> Frozen:
+        # A parent's ``to_empty`` (meta-device start, sharding) must not empty real weights: only what ``fn`` does to
+        # device and type is followed, which a scalar tells.
         if self._network is not None:
-            self._network._apply(fn)
+            weight = next(self._network.parameters())
+            moved = fn(torch.zeros((), device=weight.device, dtype=weight.dtype))
+            if moved.device.type != "meta":
+                self._network.to(moved.device, moved.dtype)
         return super()._apply(fn, recurse)

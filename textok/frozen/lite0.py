@@ -7,6 +7,7 @@ name: a distance of its features is neither LPIPS nor FID.
 from __future__ import annotations
 
 import importlib.util
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -136,7 +137,7 @@ def fold_norms(network: nn.Module) -> None:
     """
     for parent in network.modules():
         children = list(parent.named_children())
-        for (_, conv), (name, norm) in zip(children, children[1:]):
+        for (_, conv), (name, norm) in pairwise(children):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 conv.weight, conv.bias = fuse_conv_bn_weights(
                     conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias

@@ -6,6 +6,7 @@ Only the reconstruction gets a gradient; the picture's features are computed wit
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +79,10 @@ class LPIPSLoss(PerceptualLoss):
         backbone = self._backbone_weights()
         import lpips
 
-        with torch.device("cpu"):  # real weights, even where the model around is built on the meta device
+        # Real weights, even where the model around is built on the meta device. lpips calls torchvision in an old way,
+        # at which torchvision warns.
+        with torch.device("cpu"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
             # pnet_rand: lpips would fetch the backbone itself, and says nothing useful where it cannot.
             network = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False)
         # lpips cuts torchvision's `features` into slices but keeps the layers' numbers.

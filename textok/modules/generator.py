@@ -79,6 +79,7 @@ class GeneratorModule(TrainingModule):
         self.normalizer_batches = normalizer_batches
         self.optimizer, self.schedule, self.clip = optimizer, schedule, clip
         self.condition_dropout = condition_dropout
+        self._flops: float | None = None
         #: Captions that a sample of a class may be decoded with, kept in the checkpoint.
         self.class_captions: list[list[str]] = []
 
@@ -216,7 +217,9 @@ class GeneratorModule(TrainingModule):
 
     def flops_per_image(self) -> float:
         """Floating-point operations of a training step an image."""
-        return generator_flops(self.sizes, self.make_textok, self._dit_for)
+        if self._flops is None:
+            self._flops = generator_flops(self.sizes, self.make_textok, self._dit_for)
+        return self._flops
 
     # ---------------------------------------------------------------- checkpoint
 

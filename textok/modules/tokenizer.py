@@ -140,6 +140,7 @@ class TokenizerModule(TrainingModule):
         self.weights = weights or LossWeights()
         self.stage = stage or AdversarialStage()
         self._logits: list[tuple[Tensor, Tensor]] = []
+        self._flops: dict[bool, float] = {}
 
     @property
     def trained(self) -> nn.Module:
@@ -255,8 +256,11 @@ class TokenizerModule(TrainingModule):
 
     def flops_per_image(self) -> float:
         """Floating-point operations of a training step an image, both networks' forwards and backwards."""
-        discriminator = self.make_discriminator if self.discriminator_trains else None
-        return tokenizer_flops(self.sizes, self.make_textok, discriminator, with_r1=self.r1 is not None)
+        plays = self.discriminator_trains
+        if plays not in self._flops:
+            discriminator = self.make_discriminator if plays else None
+            self._flops[plays] = tokenizer_flops(self.sizes, self.make_textok, discriminator, self.r1 is not None)
+        return self._flops[plays]
 
 
 @contextmanager

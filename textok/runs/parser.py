@@ -78,6 +78,8 @@ class TextokCLI(LightningCLI):
             config.ckpt_path = str(self.resumes_from) if self.resumes_from else config.ckpt_path
         elif config.ckpt_path is None:
             config.ckpt_path = str(folder.newest_checkpoint())
+        if self.subcommand == "predict":
+            config.return_predictions = False  # they go to shards; Lightning would keep them all in memory
         config.trainer.default_root_dir = str(folder.path)
         config.checkpoint.dirpath = str(folder.checkpoint_folder)
 

@@ -1,0 +1,171 @@
+"""The base of textok's datamodules: a dataset goes in, loaders of ``Batch`` come out.
+
+A subclass says where the pictures are (``load``). Which caption a picture gets, how it is varied, in which order it is
+read and how it reaches the device is the same for all of them and lives here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from textok.datamodules.dataset import CaptionedImages, Samples
+from textok.datamodules.loader import FixedLoader, ResumableLoader
+from textok.datamodules.policies import CaptionPolicy, FirstCaption
+from textok.datamodules.transforms import Augmentation
+from textok.types import Batch, from_uint8
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a datamodule serves.
+
+    Args:
+        train: Pictures to train on.
+        held_out: Pictures for validation and test.
+        class_names: The name of each label.
+    """
+
+    train: CaptionedImages
+    held_out: CaptionedImages
+    class_names: list[str]
+
+
+class ImageDataModule(LightningDataModule, ABC):
+    """Captioned pictures for both stages.
+
+    Making one is cheap: the disk is read in ``setup``.
+
+    Args:
+        image_size: Height and width of the samples in pixels.
+        num_classes: Classes of the dataset.
+        batch_size: Images of a training batch on one process.
+        eval_batch_size: Images of an evaluation batch on one process; None takes ``batch_size``.
+        num_workers: Worker processes of each loader; 0 reads in the main process.
+        seed: Seed of order, augmentation and caption choice.
+        augmentation: How training varies the pictures.
+        caption_policy: Which caption an image gets; None takes the first.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        num_classes: int,
+        batch_size: int,
+        eval_batch_size: int | None,
+        num_workers: int,
+        seed: int,
+        augmentation: Augmentation,
+        caption_policy: CaptionPolicy | None,
+    ) -> None:
+        super().__init__()
+        sizes = {"image_size": image_size, "batch_size": batch_size, "eval_batch_size": eval_batch_size}
+        for name, value in sizes.items():
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+        for name, value in {"num_classes": num_classes, "num_workers": num_workers, "seed": seed}.items():
+            if value < 0:
+                raise ValueError(f"{name} must not be negative, got {value}")
+        self.image_size = image_size
+        self.num_classes = num_classes
+        self.batch_size = batch_size
+        self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.augmentation = augmentation
+        self.caption_policy = FirstCaption() if caption_policy is None else caption_policy
+        self._splits: Splits | None = None
+
+    @abstractmethod
+    def load(self) -> Splits:
+        """Read the dataset; called once, by ``setup``."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load and check the dataset, whatever the stage; a second call does nothing.
+
+        Raises:
+            ValueError: If a split is empty or the number of classes is not ``num_classes``.
+        """
+        if self._splits is not None:
+            return
+        splits = self.load()
+        name = type(self).__name__
+        for what, images in {"training": splits.train, "held-out": splits.held_out}.items():
+            if len(images) == 0:
+                raise ValueError(f"{name}: the {what} set is empty; check the paths and sizes of the data section")
+        if len(splits.class_names) != self.num_classes:
+            raise ValueError(
+                f"{name}: num_classes is {self.num_classes}, but the data has {len(splits.class_names)} classes: "
+                f"set data.init_args.num_classes to {len(splits.class_names)}"
+            )
+        self._splits = splits
+
+    @property
+    def splits(self) -> Splits:
+        """The loaded dataset."""
+        if self._splits is None:
+            raise RuntimeError(f"{type(self).__name__} is not loaded yet: call setup() first")
+        return self._splits
+
+    @property
+    def class_names(self) -> list[str]:
+        """The name of each label."""
+        return self.splits.class_names
+
+    def class_captions(self) -> list[list[str]]:
+        """Captions of each class that class-conditional sampling may draw from.
+
+        They are those of the held-out pictures, unseen in training; a class without any takes the training set's.
+        Each list holds what the caption policy can choose, without repetitions, and is empty where a class has no
+        captions at all.
+        """
+        lists = self._captions_by_class(self.splits.held_out)
+        if not all(lists):
+            seen = self._captions_by_class(self.splits.train)
+            lists = [mine or others for mine, others in zip(lists, seen)]
+        return lists
+
+    def _captions_by_class(self, images: CaptionedImages) -> list[list[str]]:
+        samples = self._samples(images)
+        # Dictionaries, for their keys are unique and keep their order.
+        lists: list[dict[str, None]] = [{} for _ in self.class_names]
+        for index in range(len(images)):
+            choices = self.caption_policy.choices(samples.record(index))
+            lists[images.label(index)].update(dict.fromkeys(filter(None, choices)))
+        return [list(captions) for captions in lists]
+
+    def train_dataloader(self) -> ResumableLoader:
+        """The training set in an order that depends on (seed, epoch), varied and sharded over ranks.
+
+        Raises:
+            ValueError: If the training set does not fill one batch on every rank.
+        """
+        samples = self._samples(self.splits.train, self.augmentation)
+        return ResumableLoader(samples, self.batch_size, self.num_workers, self.seed)
+
+    def val_dataloader(self) -> FixedLoader:
+        """The held-out set in fixed order, sharded over ranks."""
+        return self._fixed(self.splits.held_out)
+
+    def test_dataloader(self) -> FixedLoader:
+        """The held-out set in fixed order, sharded over ranks."""
+        return self._fixed(self.splits.held_out)
+
+    def predict_dataloader(self) -> FixedLoader:
+        """The *training* set in fixed order without augmentation: what latent caches and the normaliser read."""
+        return self._fixed(self.splits.train)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turn the images, uint8 until here to spare the bus, into float in [−1, 1]."""
+        if batch.image.dtype == torch.uint8:
+            batch = replace(batch, image=from_uint8(batch.image))
+        return batch
+
+    def _fixed(self, images: CaptionedImages) -> FixedLoader:
+        return FixedLoader(self._samples(images), self.eval_batch_size, self.num_workers)
+
+    def _samples(self, images: CaptionedImages, augmentation: Augmentation | None = None) -> Samples:
+        return Samples(images, self.class_names, self.image_size, self.caption_policy, augmentation, self.seed)
