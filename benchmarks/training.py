@@ -94,9 +94,11 @@ def main() -> None:
             latents = textok.encode(images, text)
         update(optimizers[2], sum(process.loss(dit, latents, Condition(label=label)).values()))
 
-    print(f"torch {torch.__version__}, {args.threads} threads, width {args.width}, {args.depth} blocks, {args.batch} images")
-    no_critic = tokenizer_flops(sizes, make_textok, None, with_r1=False)
-    with_critic = tokenizer_flops(sizes, make_textok, make_discriminator, with_r1=True)
+    print(
+        f"torch {torch.__version__}, {args.threads} threads, width {args.width}, {args.depth} blocks, {args.batch} images"
+    )
+    no_critic = tokenizer_flops(sizes, make_textok, None)
+    with_critic = tokenizer_flops(sizes, make_textok, make_discriminator, r1_every=1)
     measure("stage 1, the pair alone", reconstruction_step, args.batch, no_critic, args.steps)
     measure("stage 1, with discriminator and R1", adversarial_step, args.batch, with_critic, args.steps)
     measure("stage 2, DiT", generator_step, args.batch, generator_flops(sizes, make_textok, make_dit), args.steps)

@@ -76,7 +76,7 @@ def test_imports_follow_the_layers(path):
     for module, at_import in imports_of(path):
         library = module.split(".")[0]
         if library == "textok":
-            target = (module.split(".") + ["__init__"])[1]
+            target = ([*module.split("."), "__init__"])[1]
             if part == "commands" and target == "commands":
                 raise AssertionError(f"{path.name} imports {module}: a command may not import another command")
             if ours_allowed is not None and target not in ours_allowed | {part, "__version__"}:

@@ -120,11 +120,11 @@ def test_bad_data_is_refused_with_a_remedy():
         PlainData(Plain([]), some).setup()
     with pytest.raises(ValueError, match="held-out set is empty"):
         PlainData(some, Plain([])).setup()
-    with pytest.raises(ValueError, match="num_classes is 5, but the data has 3.*num_classes to 3"):
+    with pytest.raises(ValueError, match=r"num_classes is 5, but the data has 3.*num_classes to 3"):
         PlainData(some, some, num_classes=5).setup()
     data = PlainData(some, some, batch_size=3)
     data.setup()
-    with pytest.raises(ValueError, match="batch_size 3 is more than the 2 images.*at most 2"):
+    with pytest.raises(ValueError, match=r"batch_size 3 is more than the 2 images.*at most 2"):
         data.train_dataloader()
     assert len(data.val_dataloader()) == 1
     with pytest.raises(ValueError, match="batch_size must be positive, got 0"):

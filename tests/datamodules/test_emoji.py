@@ -69,7 +69,7 @@ def test_any_size_up_to_64(image_size):
 
 
 def test_more_than_the_pack_holds_is_refused():
-    with pytest.raises(ValueError, match="image_size is 128.*at most 64"):
+    with pytest.raises(ValueError, match=r"image_size is 128.*at most 64"):
         EmojiDataModule(image_size=128)
 
 

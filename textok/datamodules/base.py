@@ -159,9 +159,10 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._fixed(self.splits.train)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Turn the images, uint8 until here to spare the bus, into float in [−1, 1]."""
+        """Turn the images, uint8 until here to spare the bus, into floats in [−1, 1] of the model's own type."""
         if batch.image.dtype == torch.uint8:
-            batch = replace(batch, image=from_uint8(batch.image))
+            dtype = self.trainer.lightning_module.dtype if self.trainer is not None else torch.float32
+            batch = replace(batch, image=from_uint8(batch.image, dtype))
         return batch
 
     def _fixed(self, images: CaptionedImages) -> FixedLoader:

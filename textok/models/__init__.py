@@ -10,6 +10,9 @@ from textok.models.discriminator import (
     StyleGANDiscriminator,
 )
 from textok.models.dit import DiT
+from textok.models.huggingface import HuggingFaceTextEncoder
+from textok.models.t5 import T5TextEncoder
+from textok.models.text_encoder import TextEncoder
 from textok.models.tokenizer import Detokenizer, TexTok, Tokenizer
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "Detokenizer",
     "DiT",
     "Discriminator",
+    "HuggingFaceTextEncoder",
     "InContext",
     "KLBottleneck",
     "NoText",
@@ -26,7 +30,9 @@ __all__ = [
     "PatchGANDiscriminator",
     "PlainBottleneck",
     "StyleGANDiscriminator",
+    "T5TextEncoder",
     "TexTok",
     "TextConditioning",
+    "TextEncoder",
     "Tokenizer",
 ]

@@ -1,7 +1,7 @@
 """Figure 2 of the paper: tokenizer, detokenizer, and TexTok, the pair.
 
-    tokenizer    [ image patches ; learnable latent queries ; text ]  →  ViT  →  the queries' outputs  →  latent tokens
-    detokenizer  [ learnable patch tokens ; latent tokens ; text ]    →  ViT  →  the patches' outputs  →  pixels
+tokenizer    [ image patches ; learnable latent queries ; text ]  →  ViT  →  the queries' outputs  →  latent tokens
+detokenizer  [ learnable patch tokens ; latent tokens ; text ]    →  ViT  →  the patches' outputs  →  pixels
 """
 
 from __future__ import annotations

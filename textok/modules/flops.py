@@ -29,9 +29,16 @@ def tokenizer_flops(
     sizes: Sizes,
     make_textok: Callable[[Sizes], nn.Module],
     make_discriminator: Callable[[Sizes], nn.Module] | None,
-    with_r1: bool,
+    r1_every: int | None = None,
 ) -> float:
-    """FLOPs of one stage-1 step on one image: both halves, and the discriminator's three passes where there is one."""
+    """FLOPs of one stage-1 step on one image: both halves, and the discriminator's passes where there is one.
+
+    Args:
+        sizes: What the data and the text encoder dictate.
+        make_textok: Factory of the pair.
+        make_discriminator: Factory of the discriminator; None while it does not play.
+        r1_every: Steps between two gradient penalties, whose cost is spread over them; None for no penalty.
+    """
     with torch.device("meta"):
         textok = make_textok(sizes)
         discriminator = make_discriminator(sizes) if make_discriminator is not None else None
@@ -45,12 +52,19 @@ def tokenizer_flops(
         loss.backward()
         if discriminator is not None:
             discriminator.requires_grad_(True)
-            real = image.requires_grad_(with_r1)
-            logits = discriminator(real).sum()
-            loss = logits + discriminator(fake.detach()).sum()
-            if with_r1:
-                loss = loss + torch.autograd.grad(logits, real, create_graph=True)[0].square().sum()
-            loss.backward()
+            (discriminator(image).sum() + discriminator(fake.detach()).sum()).backward()
+    total = float(counter.get_total_flops())
+    if discriminator is not None and r1_every is not None:
+        total += _penalty_flops(discriminator, image) / r1_every
+    return total
+
+
+def _penalty_flops(discriminator: nn.Module, image: Tensor) -> float:
+    """FLOPs of a gradient penalty: a forward, a backward to the image, and a backward of both."""
+    # Not a leaf: the counter's hooks refuse ``autograd.grad`` on leaves.
+    image = image.requires_grad_(True).clone()
+    with FlopCounterMode(display=False) as counter:
+        torch.autograd.grad(discriminator(image).sum(), image, create_graph=True)[0].square().sum().backward()
     return float(counter.get_total_flops())
 
 

@@ -104,20 +104,17 @@ class GeneratorModule(TrainingModule):
 
     # ---------------------------------------------------------------- before the first step
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        resumes = self.trainer.ckpt_path is not None
-        if stage == "fit" and not resumes:
-            if self.tokenizer_checkpoint is None:
-                raise ValueError(
-                    "model.init_args.tokenizer_checkpoint is not set: give the run folder or checkpoint of stage 1"
-                )
-            load_averaged_pair(self.textok, self.tokenizer_checkpoint)
-            self.class_captions = self.trainer.datamodule.class_captions()
-
     def on_fit_start(self) -> None:
-        if not self.normalizer.is_fitted:
-            self._fit_normalizer()
+        # A stage-2 checkpoint brings the pair, the normaliser and the captions: stage 1 is read at a fresh start only.
+        if self.normalizer.is_fitted:
+            return
+        if self.tokenizer_checkpoint is None:
+            raise ValueError(
+                "model.init_args.tokenizer_checkpoint is not set: give the run folder or checkpoint of stage 1"
+            )
+        load_averaged_pair(self.textok, self.tokenizer_checkpoint)
+        self.class_captions = self.trainer.datamodule.class_captions()
+        self._fit_normalizer()
 
     @torch.no_grad()
     def _fit_normalizer(self) -> None:

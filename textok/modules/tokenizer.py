@@ -259,7 +259,8 @@ class TokenizerModule(TrainingModule):
         plays = self.discriminator_trains
         if plays not in self._flops:
             discriminator = self.make_discriminator if plays else None
-            self._flops[plays] = tokenizer_flops(self.sizes, self.make_textok, discriminator, self.r1 is not None)
+            every = self.r1.every if self.r1 is not None else None
+            self._flops[plays] = tokenizer_flops(self.sizes, self.make_textok, discriminator, every)
         return self._flops[plays]
 
 

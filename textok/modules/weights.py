@@ -50,11 +50,11 @@ def load_averaged_pair(textok: nn.Module, path: str | Path) -> None:
 
 def mismatches(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
     """One line for every key that is missing, unexpected, or of another shape."""
-    lines = [f"missing: {key} {tuple(expected[key].shape)}" for key in expected if key not in found]
-    lines += [f"unexpected: {key} {tuple(found[key].shape)}" for key in found if key not in expected]
-    lines += [
+    lines = [
         f"shape: {key} is {tuple(found[key].shape)}, this model has {tuple(expected[key].shape)}"
         for key in expected
         if key in found and expected[key].shape != found[key].shape
     ]
+    lines += [f"missing: {key} {tuple(expected[key].shape)}" for key in expected if key not in found]
+    lines += [f"unexpected: {key} {tuple(found[key].shape)}" for key in found if key not in expected]
     return lines

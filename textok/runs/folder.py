@@ -1,6 +1,6 @@
 """A run folder: one resolved configuration, its checkpoints, curves and pictures.
 
-    config.yaml  checkpoints/stepNNNNNNNN.ckpt  curves.csv  tensorboard/  pictures/  metrics.json
+config.yaml  checkpoints/stepNNNNNNNN.ckpt  curves.csv  tensorboard/  pictures/  metrics.json
 """
 
 from __future__ import annotations

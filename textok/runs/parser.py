@@ -6,6 +6,8 @@ averages always exist as the named groups ``checkpoint`` and ``ema``.
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,17 @@ import textok.models
 import textok.modules  # noqa: F401
 from textok.callbacks import EMA, AtomicCheckpointIO, CurveLogger
 from textok.runs.folder import RunFolder, checkpoint_step
+
+# What Lightning tells every user of manual optimisation, of frozen networks and of a CLI with ``args``: all meant here.
+for _message in (
+    "LightningCLI's args parameter is intended",
+    "Using ModelCheckpoint with manual optimization",
+    r"Found \d+ module\(s\) in eval mode",
+    r".*isinstance\(treespec, LeafSpec\)",
+    ".*does not have many workers",
+):
+    warnings.filterwarnings("ignore", message=_message)
+logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
 
 #: What may differ between two starts of the same run.
 PLACES = ("config", "run", "ckpt_path", "weights_only", "verbose", "return_predictions")
@@ -78,6 +91,8 @@ class TextokCLI(LightningCLI):
             config.ckpt_path = str(self.resumes_from) if self.resumes_from else config.ckpt_path
         elif config.ckpt_path is None:
             config.ckpt_path = str(folder.newest_checkpoint())
+        if self.subcommand in ("validate", "test"):
+            config.verbose = False  # its table knows only what goes to the loggers
         if self.subcommand == "predict":
             config.return_predictions = False  # they go to shards; Lightning would keep them all in memory
         config.trainer.default_root_dir = str(folder.path)
@@ -89,6 +104,17 @@ class TextokCLI(LightningCLI):
         resolved = yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False, skip_validation=True))
         return {key: value for key, value in resolved.items() if key not in PLACES}
 
+    def after_validate(self) -> None:
+        self._print_metrics()
+
+    def after_test(self) -> None:
+        self._print_metrics()
+
+    def _print_metrics(self) -> None:
+        for name, value in sorted(self.trainer.callback_metrics.items()):
+            print(f"{name:<28} {float(value):.6g}")
+        print(f"written to {Path(self.trainer.default_root_dir) / 'metrics.json'}")
+
     def instantiate_trainer(self, **kwargs: Any):
         if self.subcommand is not None:
             trainer = self.config_init[self.subcommand].trainer
@@ -97,7 +123,9 @@ class TextokCLI(LightningCLI):
             extra = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
             kwargs["logger"] = [
                 CurveLogger(folder / "curves.csv", from_step=step),
-                TensorBoardLogger(folder, name="", version="tensorboard", purge_step=None if step is None else step + 1),
+                TensorBoardLogger(
+                    folder, name="", version="tensorboard", purge_step=None if step is None else step + 1
+                ),
                 *(logger for logger in extra if logger not in (None, True, False)),
             ]
             if self.subcommand != "fit" or trainer.logger is False:

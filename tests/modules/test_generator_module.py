@@ -1,0 +1,123 @@
+"""Stage 2: a frozen pair, a sample that depends on its request alone, and checkpoints that do not fit."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from textok.models import TexTok
+from textok.types import Request, to_uint8
+
+
+@pytest.fixture
+def stage1(make_tokenizer, make_data, make_trainer, tmp_path):
+    """A checkpoint of stage 1 whose averages differ from its raw weights."""
+    module, trainer = make_tokenizer(), make_trainer(3)
+    trainer.fit(module, datamodule=make_data())
+    file = tmp_path / "stage1" / "checkpoints" / "step00000003.ckpt"
+    trainer.save_checkpoint(file)
+    return file, module
+
+
+def test_the_pair_is_the_averaged_one_and_stays(stage1, make_generator, make_data, make_trainer, same_weights):
+    file, first = stage1
+    for source in (file, file.parents[1]):  # the checkpoint, or the run folder
+        module = make_generator(source)
+        make_trainer(3).fit(module, datamodule=make_data())
+        assert same_weights(module.textok.state_dict(), first.ema.state_dict())
+    assert not same_weights(first.ema.state_dict(), first.textok.state_dict())
+    assert not module.textok.training
+
+
+def test_only_the_dit_learns_and_latents_are_standardised(stage1, make_generator, make_data, make_trainer):
+    module, trainer = make_generator(stage1[0]), make_trainer(2)
+    data = make_data()
+    trainer.fit(module, datamodule=data)
+    trained = {id(p) for g in trainer.optimizers[0].param_groups for p in g["params"]}
+    assert trained == {id(p) for p in module.dit.parameters()}
+    latents = []
+    for batch in data.predict_dataloader():
+        batch = data.on_after_batch_transfer(batch, 0)
+        encoded = module.textok.encode(batch.image, module.encode_text(batch))
+        latents.append(module.normalizer.normalize(encoded)[batch.valid])
+    latents = torch.cat(latents)
+    torch.testing.assert_close(latents.mean((0, 1)), torch.zeros(8), rtol=0, atol=1e-5)
+    torch.testing.assert_close(latents.std((0, 1), correction=0), torch.ones(8), rtol=0, atol=1e-4)
+
+
+def test_a_sample_depends_on_its_request_alone(stage1, make_generator, make_data, make_trainer):
+    module = make_generator(stage1[0])
+    make_trainer(2).fit(module, datamodule=make_data())
+    requests = [Request(index=i, label=i % 8, seed=5) for i in range(5)]
+    together = module.generate(requests)
+    torch.manual_seed(99)
+    alone = torch.cat([module.generate([request]) for request in reversed(requests)]).flip(0)
+    torch.testing.assert_close(alone, together, rtol=0, atol=1e-4)
+    other = module.generate([Request(index=0, label=0, seed=6)])
+    assert not torch.equal(to_uint8(other), to_uint8(together[:1]))
+
+
+def test_a_class_is_decoded_with_one_of_its_captions(stage1, make_generator, make_data, make_trainer):
+    module, data = make_generator(stage1[0]), make_data()
+    make_trainer(2).fit(module, datamodule=data)
+    assert module.class_captions == data.class_captions()
+    drawn = {module._caption_of(Request(index=i, label=0)) for i in range(40)}
+    assert drawn <= set(data.class_captions()[0])
+    assert module._caption_of(Request(index=0, label=0, caption="a cat")) == "a cat"
+
+
+def test_a_resumed_run_ends_with_the_same_bits(stage1, make_generator, make_data, make_trainer, same_weights, tmp_path):
+    from textok.optim import Warmup
+
+    whole = make_generator(stage1[0], schedule=Warmup)
+    make_trainer(6).fit(whole, datamodule=make_data(num_train=20))
+    first, trainer = make_generator(stage1[0], schedule=Warmup), make_trainer(2)
+    trainer.fit(first, datamodule=make_data(num_train=20))
+    trainer.save_checkpoint(tmp_path / "cut.ckpt")
+    # The run folder may have moved since: a resumed run does not read stage 1 again.
+    again = make_generator(tmp_path / "nowhere", schedule=Warmup)
+    make_trainer(6).fit(again, datamodule=make_data(num_train=20), ckpt_path=tmp_path / "cut.ckpt")
+    assert same_weights(whole.state_dict(), again.state_dict())
+    assert again.class_captions == whole.class_captions
+
+
+def test_validation_repeats_its_noise(stage1, make_generator, make_data, make_trainer):
+    module = make_generator(stage1[0])
+    trainer = make_trainer(2)
+    trainer.fit(module, datamodule=make_data())
+    evaluator = make_trainer(1, limit_val_batches=None)
+    values = []
+    for _ in range(2):
+        evaluator.validate(module, datamodule=make_data(), verbose=False)
+        values.append({name: value.item() for name, value in evaluator.callback_metrics.items()})
+    assert values[0] == values[1]
+    assert set(values[0]) == {"val/mse", "val/vlb"}
+
+
+def test_a_pair_that_does_not_fit_is_named_key_by_key(stage1, make_generator, make_data, make_trainer):
+    wider = partial(TexTok, num_latents=8, patch_size=4, width=16, depth=2, num_heads=2)
+    with pytest.raises(ValueError, match="does not fit this configuration's textok") as error:
+        make_trainer(2).fit(make_generator(stage1[0], textok=wider), datamodule=make_data())
+    text = str(error.value)
+    assert "shape: tokenizer.queries is (4, 16), this model has (8, 16)" in text
+    assert "missing: tokenizer.trunk.blocks.1.norm1.weight" in text
+
+
+def test_other_files_are_no_stage_1(make_generator, make_data, make_trainer, tmp_path):
+    with pytest.raises(ValueError, match="tokenizer_checkpoint is not set"):
+        make_trainer(2).fit(make_generator(None), datamodule=make_data())
+    with pytest.raises(ValueError, match="neither a checkpoint nor a run folder"):
+        make_trainer(2).fit(make_generator(tmp_path), datamodule=make_data())
+    torch.save({"state_dict": {}}, tmp_path / "empty.ckpt")
+    with pytest.raises(ValueError, match="holds no averaged pair"):
+        make_trainer(2).fit(make_generator(tmp_path / "empty.ckpt"), datamodule=make_data())
+    (tmp_path / "half.ckpt").write_bytes(b"PK\x03\x04 not a whole file")
+    with pytest.raises(ValueError, match="half.ckpt cannot be read"):
+        make_trainer(2).fit(make_generator(tmp_path / "half.ckpt"), datamodule=make_data())
+
+
+def test_a_label_out_of_range_is_named(stage1, make_generator, make_data, make_trainer):
+    module = make_generator(stage1[0])
+    make_trainer(2).fit(module, datamodule=make_data())
+    with pytest.raises(ValueError, match="label 8 is out of range: there are 8 classes"):
+        module.generate([Request(index=0, label=8)])
