@@ -94,9 +94,8 @@ def main() -> None:
             latents = textok.encode(images, text)
         update(optimizers[2], sum(process.loss(dit, latents, Condition(label=label)).values()))
 
-    print(
-        f"torch {torch.__version__}, {args.threads} threads, width {args.width}, {args.depth} blocks, {args.batch} images"
-    )
+    print(f"torch {torch.__version__}, {args.threads} threads")
+    print(f"width {args.width}, {args.depth} blocks, {args.image_size} pixels, batches of {args.batch}")
     no_critic = tokenizer_flops(sizes, make_textok, None)
     with_critic = tokenizer_flops(sizes, make_textok, make_discriminator, r1_every=1)
     measure("stage 1, the pair alone", reconstruction_step, args.batch, no_critic, args.steps)

@@ -1,6 +1,8 @@
 """The loaders with real Trainers, workers and processes."""
 
+import gc
 import multiprocessing
+import time
 
 import lightning.pytorch as pl
 import pytest
@@ -161,6 +163,28 @@ def test_a_run_goes_on_with_another_batch_size_where_it_stopped():
     other.load_state_dict(loader.state_dict())
     rest = [i for _, batch in zip(range(7), other) for i in batch.index.tolist()]
     assert len(set(seen + rest)) == NUM_IMAGES
+
+
+def test_with_a_batch_greater_than_the_rest_of_the_epoch_the_next_one_begins():
+    loader = training_loader()
+    for _, _ in zip(range(4), loader):
+        pass
+    other = training_loader(batch_size=10)
+    other.load_state_dict(loader.state_dict())
+    batch = next(iter(other))
+    assert (other.epoch, other.consumed) == (1, 10)
+    fresh = training_loader(batch_size=10)
+    list(fresh)
+    assert torch.equal(batch.index, next(iter(fresh)).index)
+
+
+def test_dropping_a_loader_does_not_wait_for_its_workers():
+    loader = training_loader(num_workers=2)
+    next(iter(loader))
+    begin = time.perf_counter()
+    del loader
+    gc.collect()
+    assert time.perf_counter() - begin < 4  # it was 10 s
 
 
 def test_a_position_in_another_dataset_is_refused():

@@ -195,7 +195,7 @@ def test_settings_that_cannot_work_are_told(make_tokenizer, make_data, make_trai
         make_tokenizer(discriminator_optimizer=None)
     with pytest.raises(ValueError, match="accumulate must be at least 1, got 0"):
         make_tokenizer(accumulate=0)
-    with pytest.raises(ValueError, match="trainer.max_steps must be set"):
+    with pytest.raises(ValueError, match=r"trainer\.max_steps must be set"):
         make_trainer(-1).fit(make_tokenizer(), datamodule=make_data())
 
 

@@ -63,9 +63,12 @@ class ResumableLoader:
     def __iter__(self) -> Iterator[Batch]:
         for _ in range(len(self)):
             if self._iterator is None:
-                self._iterator = iter(_torch_loader(self.samples, self._entries(), self.num_workers))
+                # A function without self: in a reference cycle the collector would end the workers' queues before
+                # their iterator, which then waits 5 s for each worker.
+                entries = _shuffled_entries(len(self.samples), self.batch_size, self.seed, self.epoch, self.consumed)
+                self._iterator = iter(_torch_loader(self.samples, entries, self.num_workers))
             batch = next(self._iterator)
-            self._count(batch)
+            self._advance(1)
             yield batch
 
     def state_dict(self) -> dict[str, int]:
@@ -90,23 +93,13 @@ class ResumableLoader:
                 )
         self.epoch, self.consumed = state_dict["epoch"], state_dict["consumed"]
         self._iterator = None
+        self._advance(0)  # with a greater batch than before, the rest of the epoch may be none
 
-    def _count(self, batch: Batch) -> None:
+    def _advance(self, batches: int) -> None:
         _, world = rank_and_world()
-        self.consumed += len(batch) * world
+        self.consumed += batches * self.batch_size * world
         if self.consumed + self.batch_size * world > len(self.samples):
             self.epoch, self.consumed = self.epoch + 1, 0
-
-    def _entries(self) -> Iterator[list[Entry]]:
-        """The batches of this rank from the present position to the end of time."""
-        rank, world = rank_and_world()
-        epoch, start = self.epoch, self.consumed
-        while True:
-            order = torch.randperm(len(self.samples), generator=seeded(self.seed, epoch, 0)).tolist()
-            for first in range(start, len(order) - self.batch_size * world + 1, self.batch_size * world):
-                mine = first + rank * self.batch_size
-                yield [Entry(epoch, index) for index in order[mine : mine + self.batch_size]]
-            epoch, start = epoch + 1, 0
 
 
 class FixedLoader:
@@ -155,6 +148,17 @@ def rank_and_world() -> tuple[int, int]:
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
+
+
+def _shuffled_entries(count: int, batch_size: int, seed: int, epoch: int, start: int) -> Iterator[list[Entry]]:
+    """This rank's batches of ``count`` pictures from position ``start`` of an epoch to the end of time."""
+    rank, world = rank_and_world()
+    while True:
+        order = torch.randperm(count, generator=seeded(seed, epoch, 0))
+        for first in range(start, count - batch_size * world + 1, batch_size * world):
+            mine = first + rank * batch_size
+            yield [Entry(epoch, index) for index in order[mine : mine + batch_size].tolist()]
+        epoch, start = epoch + 1, 0
 
 
 def _torch_loader(samples: Samples, batches: object, num_workers: int) -> DataLoader:

@@ -1,8 +1,8 @@
 """How a caption enters a transformer: the plug-in behind the paper's Table 4.
 
-A strategy is built by its half of the tokenizer as ``conditioning(width, sizes)``. It turns text tokens (or labels) into
-a :class:`~textok.types.Context` and names the block that uses it. A strategy of one's own is a subclass of about thirty
-lines, named in YAML by its class path.
+A strategy is built by its half of the tokenizer as ``conditioning(width, sizes)``. It turns text tokens (or labels)
+into a :class:`~textok.types.Context` and names the block that uses it. A strategy of one's own is a subclass of about
+thirty lines, named in YAML by its class path.
 """
 
 from __future__ import annotations

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 # Imported so that short class names in YAML resolve.
 import textok.datamodules
@@ -46,7 +47,7 @@ class TextokCLI(LightningCLI):
 
     Args:
         args: Command line after ``textok``, or a configuration as a dict.
-        run: Whether to run the sub-command; False only parses and instantiates.
+        run: Whether to run a sub-command; False only parses, and builds the model alone: no data, no Trainer.
     """
 
     def __init__(self, args: list[str] | dict[str, Any], run: bool = True) -> None:
@@ -78,6 +79,17 @@ class TextokCLI(LightningCLI):
             parser.link_arguments(f"data.init_args.{name}", f"model.init_args.{name}")
         for target in ("model", "data"):
             parser.link_arguments("seed_everything", f"{target}.init_args.seed", compute_fn=int)
+
+    def _set_seed(self) -> None:
+        if self.subcommand is not None:  # loading a run leaves the caller's random numbers alone
+            super()._set_seed()
+
+    def instantiate_classes(self) -> None:
+        if self.subcommand is not None:
+            super().instantiate_classes()
+            return
+        # For ``load_run``: the model alone. What the data dictates was linked when the configuration was parsed.
+        self.model = self.parser.instantiate_classes(Namespace(model=self.config.model)).model
 
     def before_instantiate_classes(self) -> None:
         if self.subcommand is None:
@@ -118,17 +130,18 @@ class TextokCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any):
         if self.subcommand is not None:
             trainer = self.config_init[self.subcommand].trainer
-            folder = Path(trainer.default_root_dir)
-            step = checkpoint_step(self.resumes_from) if self.resumes_from else None
-            extra = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
-            kwargs["logger"] = [
-                CurveLogger(folder / "curves.csv", from_step=step),
-                TensorBoardLogger(
-                    folder, name="", version="tensorboard", purge_step=None if step is None else step + 1
-                ),
-                *(logger for logger in extra if logger not in (None, True, False)),
-            ]
-            if self.subcommand != "fit" or trainer.logger is False:
-                kwargs["logger"] = False
+            kwargs["logger"] = self._loggers(trainer) if self.subcommand == "fit" else False
             kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
+
+    def _loggers(self, trainer: Any) -> list[Logger]:
+        """Curves as CSV and for TensorBoard in the run folder, and whatever the configuration names beside them."""
+        folder = Path(trainer.default_root_dir)
+        step = checkpoint_step(self.resumes_from) if self.resumes_from else None
+        purge = None if step is None else step + 1
+        named = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+        return [
+            CurveLogger(folder / "curves.csv", from_step=step),
+            TensorBoardLogger(folder, name="", version="tensorboard", purge_step=purge),
+            *(logger for logger in named if isinstance(logger, Logger)),
+        ]

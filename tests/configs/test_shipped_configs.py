@@ -1,0 +1,110 @@
+"""Every shipped configuration parses, and builds its model on the meta device."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from textok.runs.parser import TextokCLI
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+BASE = ["base.yaml"]
+TOKENIZER = [*BASE, "tokenizer.yaml", "data/shapes256.yaml"]
+GENERATOR = [*BASE, "generator.yaml", "data/shapes256.yaml"]
+
+#: Entry point with its overlays → parameters of the trained network in millions (paper.md), None where it names none.
+COMBINATIONS = {
+    **{f"tokenizer n{n}": ([*TOKENIZER, f"textok/n{n}.yaml"], m) for n, m in ((32, 176.20), (64, 176.27))},
+    **{f"tokenizer n{n}": ([*TOKENIZER, f"textok/n{n}.yaml"], m) for n, m in ((128, 176.42), (256, 176.71))},
+    **{
+        f"tokenizer 512 n{n}": (
+            [
+                *BASE,
+                "tokenizer.yaml",
+                "data/shapes512.yaml",
+                "textok/imagenet512.yaml",
+                "textok/discriminator512.yaml",
+                f"textok/n{n}.yaml",
+            ],
+            m,
+        )
+        for n, m in ((32, 180.23), (64, 180.30), (128, 180.45), (256, 180.74))
+    },
+    "tokenizer no text": ([*TOKENIZER, "conditioning/none.yaml"], 172.85),
+    "tokenizer no text n256": ([*TOKENIZER, "textok/n256.yaml", "conditioning/none.yaml"], 173.37),
+    "tokenizer only": ([*TOKENIZER, "conditioning/tokenizer_only.yaml"], 174.53),
+    "detokenizer only": ([*TOKENIZER, "conditioning/detokenizer_only.yaml"], 174.53),
+    "tokenizer gpu": ([*TOKENIZER, "overlays/gpu.yaml"], 176.20),
+    **{f"generator {s}": ([*GENERATOR, f"dit/{s}.yaml"], m) for s, m in (("s", 32.7), ("b", 130.0), ("l", 457.2))},
+    "generator xl": ([*GENERATOR, "dit/xl.yaml"], 674.0),
+    "generator 512": (
+        [*BASE, "generator.yaml", "data/shapes512.yaml", "textok/imagenet512.yaml", "textok/n128.yaml"],
+        674.0,
+    ),
+    "generator no text": ([*GENERATOR, "conditioning/none.yaml"], None),
+    "generator ddpm": ([*GENERATOR, "sampler/ddpm250.yaml", "overlays/gpu.yaml"], None),
+    "generator dpm": ([*GENERATOR, "sampler/dpm20.yaml"], None),
+    "emoji tokenizer": ([*BASE, "quickstart/tokenizer.yaml", "data/emoji.yaml"], None),
+    "shapes tokenizer": ([*BASE, "quickstart/tokenizer.yaml", "data/shapes.yaml"], None),
+    "quickstart tokenizer": ([*BASE, "quickstart/tokenizer.yaml"], None),
+    "quickstart tokenizer fast": ([*BASE, "quickstart/tokenizer.yaml", "quickstart/tokenizer_fast.yaml"], None),
+    "quickstart generator": ([*BASE, "quickstart/generator.yaml"], None),
+    "quickstart generator fast": ([*BASE, "quickstart/generator.yaml", "quickstart/generator_fast.yaml"], None),
+}
+
+
+def parse(files: list[str], *options: str) -> TextokCLI:
+    args = [part for file in files for part in ("--config", str(CONFIGS / file))]
+    with torch.device("meta"):
+        return TextokCLI([*args, *options], run=False)
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_it_parses_and_builds_on_the_meta_device(name):
+    files, millions = COMBINATIONS[name]
+    model = parse(files).model
+    assert next(model.trained.parameters()).device.type == "meta"
+    if millions is not None:
+        count = sum(parameter.numel() for parameter in model.trained.parameters())
+        assert count / 1e6 == pytest.approx(millions, abs=0.01 if millions < 200 and "generator" not in name else 0.5)
+
+
+def test_no_shipped_file_is_left_out():
+    used = {file for files, _ in COMBINATIONS.values() for file in files} | {"overlays/wandb.yaml"}
+    assert {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} == used
+
+
+def test_the_paper_s_discriminator_at_both_sizes():
+    for name, count in (("tokenizer n32", 24_192_385), ("tokenizer 512 n32", 24_229_377)):
+        model = parse(COMBINATIONS[name][0]).model
+        assert sum(p.numel() for p in model.discriminator.parameters()) == count
+
+
+def test_conditioning_is_swapped_in_three_lines(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: {init_args: {textok: {init_args: {detokenizer_conditioning: textok.models.NoText}}}}")
+    model = parse([*TOKENIZER, str(file)]).model
+    assert type(model.textok.detokenizer.trunk.conditioning).__name__ == "NoText"
+    assert type(model.textok.tokenizer.trunk.conditioning).__name__ == "InContext"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model.init_args.lerning_rate", "1"], "lerning_rate"),
+        (["--model.init_args.textok.init_args.patchsize", "8"], "patchsize"),
+        (["--data.class_path", "textok.datamodules.Nothing"], "Nothing"),
+    ],
+)
+def test_an_unknown_key_or_class_is_named(options, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse([*BASE, "quickstart/tokenizer.yaml"], *options)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_sizes_come_from_the_data_and_cannot_be_written_twice(capsys):
+    model = parse([*BASE, "quickstart/tokenizer.yaml"], "--data.init_args.image_size", "64").model
+    assert model.sizes.image_size == 64
+    with pytest.raises(SystemExit):
+        parse([*BASE, "quickstart/tokenizer.yaml"], "--model.init_args.image_size", "16")
