@@ -69,6 +69,13 @@ def main(args: list[str] | None = None) -> int:
         # A user's error is told in a line; TEXTOK_TRACEBACK=1 shows where it came from.
         if os.environ.get("TEXTOK_TRACEBACK"):
             raise
-        print(f"textok {args[0]}: error: {error}", file=sys.stderr)
+        print(f"textok {args[0]}: error: {told(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def told(error: Exception) -> str:
+    """An error's message; that of its cause where jsonargparse wraps what a class said about its arguments."""
+    while str(error).startswith("Does not validate against") and error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)

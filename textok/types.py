@@ -156,6 +156,15 @@ class Batch:
     def __len__(self) -> int:
         return self.index.shape[0]
 
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory; torch's loader calls this where there is a GPU."""
+        fields = {"index": self.index, "valid": self.valid, "image": self.image, "label": self.label}
+        fields |= {"latents": self.latents} if self.latents is not None else {}
+        pinned = {name: value.pin_memory() for name, value in fields.items()}
+        if self.text is not None:
+            pinned["text"] = TextTokens(self.text.tokens.pin_memory(), self.text.mask.pin_memory())
+        return replace(self, **pinned)
+
 
 @dataclass(frozen=True)
 class Request:

@@ -133,8 +133,10 @@ class Sampler(nn.Module):
             )
         self._check_choices(chosen, dictated)
 
-        scheduler = kind(**{**chosen, **dictated})
-        scheduler.set_timesteps(self.num_steps)
+        # A scheduler computes its tables on the CPU, also where the model around it is built on the meta device.
+        with torch.device("cpu"):
+            scheduler = kind(**{**chosen, **dictated})
+            scheduler.set_timesteps(self.num_steps)
         first, last = float(scheduler.timesteps[0]), scheduler.config.num_train_timesteps
         if first < last / 2:
             raise ValueError(

@@ -66,7 +66,9 @@ class HuggingFaceTextEncoder(TextEncoder):
 
     def read(self) -> nn.Module:
         from transformers import AutoConfig, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # one more bar would break the run's own
         source = str(minilm_folder()) if self.name is None else str(Path(self.name).expanduser())
         # First without the hub: weights on disk load at once on a machine without a network and never change.
         for local in (True,) if is_folder(source) else (True, False):
