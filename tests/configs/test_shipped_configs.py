@@ -53,17 +53,28 @@ COMBINATIONS = {
 }
 
 
-def parse(files: list[str], *options: str) -> TextokCLI:
+#: Diffusers' multistep solvers compute with numpy in their constructor, which the meta device refuses: these are built
+#: on the CPU, at a depth of one.
+ON_CPU = {"generator dpm", "quickstart generator", "quickstart generator fast"}
+SHALLOW = [
+    "--model.init_args.textok.init_args.depth=1",
+    "--model.init_args.dit.init_args.depth=1",
+    "--model.init_args.text_encoder.init_args.num_tokens=8",
+]
+
+
+def parse(files: list[str], *options: str, device: str = "meta") -> TextokCLI:
     args = [part for file in files for part in ("--config", str(CONFIGS / file))]
-    with torch.device("meta"):
+    with torch.device(device):
         return TextokCLI([*args, *options], run=False)
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_it_parses_and_builds_on_the_meta_device(name):
     files, millions = COMBINATIONS[name]
-    model = parse(files).model
-    assert next(model.trained.parameters()).device.type == "meta"
+    device, options = ("cpu", SHALLOW) if name in ON_CPU else ("meta", [])
+    model = parse(files, *options, device=device).model
+    assert next(model.trained.parameters()).device.type == device
     if millions is not None:
         count = sum(parameter.numel() for parameter in model.trained.parameters())
         assert count / 1e6 == pytest.approx(millions, abs=0.01 if millions < 200 and "generator" not in name else 0.5)

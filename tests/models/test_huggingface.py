@@ -4,7 +4,6 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from pathlib import Path
 
 import pytest
 import torch
@@ -148,6 +147,12 @@ def test_a_folder_that_does_not_exist(tmp_path):
     with pytest.raises(ValueError, match=r"gone.*does not exist.*Remedy") as error:
         encoder.load()
     assert "\n" not in str(error.value)
+
+
+def test_packages_that_a_text_tokenizer_needs_are_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)  # as if it were not installed
+    with pytest.raises(ValueError, match="pip install sentencepiece"):
+        T5TextEncoder(str(tmp_path / "gone"), dim=16).load()
 
 
 def test_a_folder_without_weights(t5_folder):

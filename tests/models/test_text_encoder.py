@@ -167,10 +167,17 @@ def test_built_and_loaded_on_the_meta_device_it_has_real_weights(folder):
     assert torch.equal(encoder(["a cat"]).tokens, loaded(folder)(["a cat"]).tokens)
 
 
-def test_load_puts_it_on_a_device(folder):
-    encoder = T5TextEncoder(folder)
-    encoder.load("meta")
-    assert next(encoder.network.parameters()).is_meta
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_on_a_gpu_tokens_are_bitwise_independent_too(folder, dtype):
+    encoder = T5TextEncoder(folder, num_tokens=24, dtype=dtype)
+    encoder.load("cuda")
+    batch = encoder(CAPTIONS)
+    assert batch.tokens.is_cuda and batch.mask.is_cuda
+    assert torch.equal(encoder(CAPTIONS[::-1]).tokens.flip(0), batch.tokens)  # from the cache on the CPU
+    for i, caption in enumerate(CAPTIONS):
+        encoder.cache.clear()
+        assert torch.equal(encoder([caption]).tokens[0], batch.tokens[i])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""Whole runs through ``main``: fit, go on, refuse, validate, test, predict, in both stages."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from textok import load_run
+from textok.callbacks.curves import read_curves
+from textok.cli import main
+from textok.types import Request
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, t5_folder):
+    """A folder with overlays that make the quickstart's configurations tiny, and both stages trained by them."""
+    folder = tmp_path_factory.mktemp("runs")
+    data = {
+        "class_path": "textok.datamodules.ShapesDataModule",
+        "init_args": {"image_size": 16, "num_train": 32, "num_val": 8, "batch_size": 4, "eval_batch_size": 8},
+    }
+    encoder = {"class_path": "textok.models.T5TextEncoder", "init_args": {"name": str(t5_folder), "num_tokens": 64}}
+    pair = {"init_args": {"num_latents": 4, "patch_size": 4, "width": 16, "depth": 1, "num_heads": 2}}
+    trainer = {"max_steps": 6, "val_check_interval": 3, "log_every_n_steps": 1}
+    checkpoint = {"every_n_train_steps": 2}
+    schedule = {"init_args": {"warmup_steps": 1}}
+    stage1 = {
+        "trainer": trainer,
+        "checkpoint": checkpoint,
+        "data": data,
+        "model": {
+            "init_args": {
+                "text_encoder": encoder,
+                "textok": pair,
+                "perceptual": None,
+                "discriminator": {"init_args": {"base_width": 4, "multipliers": [1, 2]}},
+                "stage": {"start": 2, "warmup": 1},
+                "schedule": schedule,
+            }
+        },
+    }
+    stage2 = {
+        "trainer": trainer,
+        "checkpoint": checkpoint,
+        "data": data,
+        "model": {
+            "init_args": {
+                "text_encoder": encoder,
+                "textok": pair,
+                "tokenizer_checkpoint": str(folder / "tokenizer"),
+                "dit": {"init_args": {"width": 16, "depth": 1, "num_heads": 2}},
+                "sampler": {"init_args": {"num_steps": 2}},
+                "schedule": schedule,
+            }
+        },
+    }
+    for name, overlay in (("tokenizer", stage1), ("generator", stage2)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(overlay))
+        assert main(command(folder, name)) == 0
+    return folder
+
+
+def command(folder: Path, stage: str, *options: str, run: str | None = None) -> list[str]:
+    files = [CONFIGS / "base.yaml", CONFIGS / "quickstart" / f"{stage}.yaml", folder / f"{stage}.yaml"]
+    return ["fit", *(p for f in files for p in ("-c", str(f))), "--run", str(folder / (run or stage)), *options]
+
+
+def tensors(file: Path) -> dict[str, torch.Tensor]:
+    return torch.load(file, weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("stage", ["tokenizer", "generator"])
+def test_a_run_folder_holds_everything(runs, stage):
+    run = runs / stage
+    assert [p.name for p in sorted((run / "checkpoints").iterdir())] == ["step00000004.ckpt", "step00000006.ckpt"]
+    steps = [int(row["step"]) for row in read_curves(run / "curves.csv")]
+    assert steps == sorted(steps) and set(steps) == {1, 2, 3, 4, 5, 6}
+    record = json.loads((run / "metrics.json").read_text())
+    assert (record["step"], record["images_seen"]) == (6, 24)
+    pictures = {p.name for p in (run / "pictures").iterdir()}
+    name = "reconstruction" if stage == "tokenizer" else "samples"
+    assert {f"{name}.png", f"{name}_step00000003.png", f"{name}_step00000006.png"} == pictures
+    assert any((run / "tensorboard").iterdir())
+    expected = {"val/psnr", "val/psnr_empty", "val/psnr_other", "val/ssim"} if stage == "tokenizer" else {"val/mse"}
+    assert expected <= set(record["metrics"])
+
+
+def test_the_same_command_on_a_finished_run_changes_no_weight(runs):
+    file = runs / "tokenizer" / "checkpoints" / "step00000006.ckpt"
+    before, curves = file.read_bytes(), (runs / "tokenizer" / "curves.csv").read_text()
+    assert main(command(runs, "tokenizer")) == 0
+    assert file.read_bytes() == before
+    assert (runs / "tokenizer" / "curves.csv").read_text() == curves
+
+
+@pytest.mark.parametrize("stage", ["tokenizer", "generator"])
+def test_an_interrupted_run_goes_on_to_the_same_bits(runs, stage):
+    assert main(command(runs, stage, run=f"{stage}_again")) == 0
+    again = runs / f"{stage}_again"
+    # As if it had been killed behind step 4: the newest checkpoint is gone, the curves and metrics are not.
+    (again / "checkpoints" / "step00000006.ckpt").unlink()
+    assert main(command(runs, stage, run=f"{stage}_again")) == 0
+    ours, theirs = (tensors(runs / n / "checkpoints" / "step00000006.ckpt") for n in (stage, f"{stage}_again"))
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    timing = ("train/images_per_second", "train/matmul_fraction")
+    rows = [
+        [{k: v for k, v in row.items() if k not in timing} for row in read_curves(runs / n / "curves.csv")]
+        for n in (stage, f"{stage}_again")
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_another_configuration_in_the_same_folder_is_refused(runs, capsys):
+    before = {p: p.stat().st_mtime_ns for p in (runs / "tokenizer").rglob("*")}
+    assert main(command(runs, "tokenizer", "--model.init_args.clip", "0.5", "--seed_everything", "3")) == 1
+    message = capsys.readouterr().err
+    assert "seed_everything: 0 → 3" in message
+    assert "model.init_args.clip: 1.0 → 0.5" in message
+    assert "Traceback" not in message
+    assert {p: p.stat().st_mtime_ns for p in (runs / "tokenizer").rglob("*")} == before
+
+
+def test_validate_repeats_the_numbers_of_training(runs, capsys):
+    trained = json.loads((runs / "tokenizer" / "metrics.json").read_text())
+    assert main(["validate", "--run", str(runs / "tokenizer")]) == 0
+    assert "val/psnr_empty" in capsys.readouterr().out
+    after = json.loads((runs / "tokenizer" / "metrics.json").read_text())
+    assert after["step"] == trained["step"]
+    assert after["metrics"]["val/psnr"] == pytest.approx(trained["metrics"]["val/psnr"], abs=1e-4)
+
+
+def test_test_writes_its_own_numbers(runs):
+    assert main(["test", "--run", str(runs / "tokenizer")]) == 0
+    metrics = json.loads((runs / "tokenizer" / "metrics.json").read_text())["metrics"]
+    assert metrics["test/psnr"] == pytest.approx(metrics["val/psnr"], abs=1e-4)
+
+
+@pytest.mark.parametrize(("stage", "field", "shape"), [("tokenizer", "latents", (4, 8)), ("generator", "image", None)])
+def test_predict_writes_every_picture_once(runs, stage, field, shape):
+    assert main(["predict", "--run", str(runs / stage)]) == 0
+    folder = runs / stage / "predictions"
+    shards = [load_file(file) for file in sorted(folder.glob("*.safetensors"))]
+    found = torch.cat([shard[field] for shard in shards])
+    assert found.shape == (32, *(shape or (3, 16, 16)))
+    assert sorted(torch.cat([shard["index"] for shard in shards]).tolist()) == list(range(32))
+
+
+def test_a_loaded_run_samples_without_data_or_trainer(runs):
+    state = torch.random.get_rng_state()
+    module = load_run(runs / "generator")
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert module.generate([Request(index=0, label=2)]).shape == (1, 3, 16, 16)
+    raw = load_run(runs / "generator", weights="raw")
+    for average, weight in zip(raw.ema.parameters(), raw.dit.parameters()):
+        assert torch.equal(average, weight)
+
+
+@pytest.mark.parametrize(
+    ("stage", "options", "message"),
+    [
+        ("tokenizer", ["--model.init_args.textok.init_args.patch_size", "5"], "not a multiple of patch_size 5"),
+        ("tokenizer", ["--model.init_args.textok.init_args.num_latents", "0"], "num_latents must be positive, got 0"),
+        ("tokenizer", ["--data.init_args.num_train", "0"], "0"),
+        ("tokenizer", ["--data.init_args.batch_size", "64"], "batch_size 64"),
+        ("generator", ["--model.init_args.textok.init_args.num_latents", "8"], "shape: tokenizer.queries is (4, 16)"),
+        ("generator", ["--model.init_args.tokenizer_checkpoint", "nowhere"], "nowhere is neither a checkpoint nor"),
+    ],
+)
+def test_bad_input_is_one_clear_error(runs, tmp_path, capsys, stage, options, message):
+    args = command(runs, stage, *options)
+    args[args.index("--run") + 1] = str(tmp_path / "new")
+    assert main(args) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert "Namespace(" not in error
