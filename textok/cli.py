@@ -65,7 +65,7 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"textok {args[0]}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         # A user's error is told in a line; TEXTOK_TRACEBACK=1 shows where it came from.
         if os.environ.get("TEXTOK_TRACEBACK"):
             raise
