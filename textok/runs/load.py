@@ -37,7 +37,8 @@ def load_run(
         raise ValueError(f"{folder} is no run folder: it holds no config.yaml")
     file = Path(checkpoint) if checkpoint is not None else run.newest_checkpoint()
     state = read_checkpoint(file)
-    module = TextokCLI(yaml.safe_load(run.config_file.read_text()), run=False).model
+    with torch.random.fork_rng():  # initial weights, about to be replaced, take none of the caller's random numbers
+        module = TextokCLI(yaml.safe_load(run.config_file.read_text()), run=False).model
     problems = mismatches(module.state_dict(), state["state_dict"])
     if problems:
         raise ValueError(f"{file} does not fit {run.config_file}:\n  " + "\n  ".join(problems[:12]))

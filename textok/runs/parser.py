@@ -24,7 +24,7 @@ import textok.diffusion
 import textok.losses
 import textok.models
 import textok.modules  # noqa: F401
-from textok.callbacks import EMA, AtomicCheckpointIO, CurveLogger
+from textok.callbacks import EMA, AtomicCheckpointIO, CurveLogger, ShardWriter
 from textok.runs.folder import RunFolder, checkpoint_step
 
 # What Lightning tells every user of manual optimisation, of frozen networks and of a CLI with ``args``: all meant here.
@@ -131,6 +131,9 @@ class TextokCLI(LightningCLI):
         if self.subcommand is not None:
             trainer = self.config_init[self.subcommand].trainer
             kwargs["logger"] = self._loggers(trainer) if self.subcommand == "fit" else False
+            callbacks = list(trainer.callbacks or [])
+            if self.subcommand == "predict" and not any(isinstance(each, ShardWriter) for each in callbacks):
+                kwargs["callbacks"] = [*callbacks, ShardWriter()]
             kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 
