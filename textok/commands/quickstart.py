@@ -17,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="textok quickstart",
         description="Train a tokenizer and a generator on 1,599 captioned emoji and show what they learned. "
-        "About 9 minutes on two CPU cores; interrupted and started again, it goes on from the last checkpoint.",
+        "Interrupted and started again, it goes on from the last checkpoint.",
     )
     parser.add_argument("--output", type=Path, default=Path("quickstart"), help="folder of the two runs (quickstart)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything (0)")
