@@ -7,6 +7,7 @@ caption drawn from that class's list.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -37,7 +38,7 @@ class GeneratorModule(TrainingModule):
         schedule: Schedule of its learning rate, called with the optimiser and the run's steps.
         text_encoder: Frozen encoder of the captions; null for a pair without text.
         condition_dropout: Share of the samples that train without their condition, for guidance.
-        normalizer_batches: Batches of the training set that the latents' mean and deviation are measured on.
+        normalizer_batches: Shuffled training batches, at most one epoch, that the latents' mean and deviation are measured on.
         accumulate: Micro-batches of a step.
         clip: Largest gradient norm; null does not clip.
         seed: Seed of all noise; linked from ``seed_everything``.
@@ -118,16 +119,15 @@ class GeneratorModule(TrainingModule):
 
     @torch.no_grad()
     def _fit_normalizer(self) -> None:
-        """Measure mean and deviation of the latents on the training set, in its fixed order and without augmentation.
+        """Measure mean and deviation of the latents on training images as training sees them: shuffled and varied.
 
-        It draws nothing from the training loader, so that the order of training does not depend on it.
+        A shuffled part stands for the whole, where the first part of data sorted by class would not. The loader is one
+        of its own, so that the order of training does not depend on it.
         """
         data = self.trainer.datamodule
 
         def latents():
-            for number, batch in enumerate(data.predict_dataloader()):
-                if number == self.normalizer_batches:
-                    break
+            for batch in islice(data.train_dataloader(), self.normalizer_batches):
                 batch = self.trainer.strategy.batch_to_device(batch)
                 batch = data.on_after_batch_transfer(batch, 0)
                 yield self._encode(batch, self.encode_text(batch))[batch.valid]
