@@ -38,7 +38,7 @@ class GeneratorModule(TrainingModule):
         schedule: Schedule of its learning rate, called with the optimiser and the run's steps.
         text_encoder: Frozen encoder of the captions; null for a pair without text.
         condition_dropout: Share of the samples that train without their condition, for guidance.
-        normalizer_batches: Shuffled training batches, at most one epoch, that the latents' mean and deviation are measured on.
+        normalizer_batches: Shuffled training batches, at most an epoch, to measure the latents' mean and deviation on.
         accumulate: Micro-batches of a step.
         clip: Largest gradient norm; null does not clip.
         seed: Seed of all noise; linked from ``seed_everything``.
