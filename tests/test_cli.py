@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -16,13 +15,11 @@ def test_help_lists_every_command_and_imports_nothing_heavy():
         "heavy = {'torch', 'lightning', 'transformers', 'numpy', 'rich'} & set(sys.modules); "
         "assert not heavy, heavy"
     )
-    begin = time.perf_counter()
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     for name, (_, help_line) in COMMANDS.items():
         assert any(line.split()[:1] == [name] and help_line in line for line in lines)
-    assert time.perf_counter() - begin < 20  # an import of torch alone would show in the set above
 
 
 def test_version(capsys):

@@ -12,7 +12,7 @@ LIBRARIES = {"lightning", "torchmetrics", "torch_fidelity", "lpips", "diffusers"
 #: Part → (parts of ours it may import, libraries of the field it may import). Parts not named here are not restricted.
 MAY_IMPORT = {
     "types": (set(), set()),
-    "optim": ({"types"}, {"timm"}),
+    "optim": (set(), set()),
     "frozen": ({"types"}, {"timm"}),
     "storage": ({"types"}, set()),
     "models": ({"types", "frozen"}, {"timm", "transformers"}),

@@ -26,47 +26,28 @@ def runs(tmp_path_factory, t5_folder):
     }
     encoder = {"class_path": "textok.models.T5TextEncoder", "init_args": {"name": str(t5_folder), "num_tokens": 64}}
     pair = {"init_args": {"num_latents": 4, "patch_size": 4, "width": 16, "depth": 1, "num_heads": 2}}
-    trainer = {"max_steps": 6, "val_check_interval": 3, "log_every_n_steps": 1}
-    checkpoint = {"every_n_train_steps": 2}
-    schedule = {"init_args": {"warmup_steps": 1}}
-    stage1 = {
-        "trainer": trainer,
-        "checkpoint": checkpoint,
+    shared = {
+        "trainer": {"max_steps": 6, "val_check_interval": 3, "log_every_n_steps": 1},
+        "checkpoint": {"every_n_train_steps": 2},
         "data": data,
-        "model": {
-            "init_args": {
-                "text_encoder": encoder,
-                "textok": pair,
-                "perceptual": None,
-                "discriminator": {"init_args": {"base_width": 4, "multipliers": [1, 2]}},
-                "stage": {"start": 2, "warmup": 1},
-                "schedule": schedule,
-            }
-        },
     }
-    stage2 = {
-        "trainer": trainer,
-        "checkpoint": checkpoint,
-        "data": data,
-        "model": {
-            "init_args": {
-                "text_encoder": encoder,
-                "textok": pair,
-                "tokenizer_checkpoint": str(folder / "tokenizer"),
-                "dit": {"init_args": {"width": 16, "depth": 1, "num_heads": 2}},
-                "sampler": {"init_args": {"num_steps": 2}},
-                "schedule": schedule,
-            }
-        },
+    both = {"text_encoder": encoder, "textok": pair, "schedule": {"init_args": {"warmup_steps": 1}}}
+    critic = {"init_args": {"base_width": 4, "multipliers": [1, 2]}}
+    stage1 = both | {"perceptual": None, "discriminator": critic, "stage": {"start": 2, "warmup": 1}}
+    stage2 = both | {
+        "tokenizer_checkpoint": str(folder / "tokenizer"),
+        "dit": {"init_args": {"width": 16, "depth": 1, "num_heads": 2}},
+        "sampler": {"init_args": {"num_steps": 2}},
     }
-    for name, overlay in (("tokenizer", stage1), ("generator", stage2)):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(overlay))
+    for name, choices in (("tokenizer", stage1), ("generator", stage2)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(shared | {"model": {"init_args": choices}}))
         assert main(command(folder, name)) == 0
     return folder
 
 
 def command(folder: Path, stage: str, *options: str, run: str | None = None) -> list[str]:
-    files = [CONFIGS / "base.yaml", CONFIGS / "quickstart" / f"{stage}.yaml", folder / f"{stage}.yaml"]
+    files = [CONFIGS / "base.yaml", CONFIGS / "quickstart" / f"{stage}.yaml"]
+    files += [CONFIGS / "quickstart" / "pair.yaml", folder / f"{stage}.yaml"]
     return ["fit", *(p for f in files for p in ("-c", str(f))), "--run", str(folder / (run or stage)), *options]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 from torch import nn
 from torch.optim import Optimizer
@@ -11,24 +10,20 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, object]]:
-    """Two groups of trained parameters: matrices, and all that weight decay must spare (biases, norms, tables).
+    """Two groups of trained parameters: the weights of linear and convolution layers, and all that weight decay must
+    spare (biases, norms, embeddings, learned tables).
 
     An empty group is left out, since optimisers refuse it.
     """
+    layers = (nn.Linear, nn.Conv2d)
+    matrices = {id(layer.weight) for layer in module.modules() if isinstance(layer, layers)}
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
-    tables = ("positions", "queries", "patch_tokens", "null")
-    for name, parameter in module.named_parameters():
+    for parameter in module.parameters():
         if parameter.requires_grad:
-            spare = parameter.ndim < 2 or name.rsplit(".", 1)[-1] in tables
-            (spared if spare else decayed).append(parameter)
+            (decayed if id(parameter) in matrices else spared).append(parameter)
     groups: list[dict[str, object]] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
-
-
-def trained_parameters(module: nn.Module) -> Iterable[nn.Parameter]:
-    """The parameters an optimiser moves."""
-    return (parameter for parameter in module.parameters() if parameter.requires_grad)
 
 
 class WarmupCosine(LambdaLR):
@@ -43,7 +38,9 @@ class WarmupCosine(LambdaLR):
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, final: float = 0.0) -> None:
         if not 0 <= warmup_steps <= total_steps:
-            raise ValueError(f"warmup_steps must lie in 0 … {total_steps} (the run's steps), got {warmup_steps}")
+            raise ValueError(
+                f"warmup_steps must lie in 0 … {total_steps} (the updates there will be), got {warmup_steps}"
+            )
         if not 0 <= final <= 1:
             raise ValueError(f"final must lie in 0 … 1, got {final}")
 

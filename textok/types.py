@@ -115,9 +115,6 @@ class Condition:
                 return len(field)
         raise ValueError("an empty Condition has no length: it holds neither labels nor text")
 
-    def with_drop(self, drop: Tensor) -> Condition:
-        return replace(self, drop=drop)
-
     def guided_pair(self) -> Condition:
         """The condition and its dropped twin in one batch of 2B rows, for classifier-free guidance in one forward."""
         device = self.label.device if self.label is not None else self.text.mask.device

@@ -9,8 +9,9 @@ from textok.runs.parser import TextokCLI
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BASE = ["base.yaml"]
-TOKENIZER = [*BASE, "tokenizer.yaml", "data/shapes256.yaml"]
-GENERATOR = [*BASE, "generator.yaml", "data/shapes256.yaml"]
+QUICK = ["quickstart/tokenizer.yaml", "quickstart/pair.yaml"]
+TOKENIZER = [*BASE, "tokenizer.yaml", "textok/paper256.yaml", "data/shapes256.yaml"]
+GENERATOR = [*BASE, "generator.yaml", "textok/paper256.yaml", "data/shapes256.yaml"]
 
 #: Entry point with its overlays → parameters of the trained network in millions (paper.md), None where it names none.
 COMBINATIONS = {
@@ -21,6 +22,7 @@ COMBINATIONS = {
             [
                 *BASE,
                 "tokenizer.yaml",
+                "textok/paper256.yaml",
                 "data/shapes512.yaml",
                 "textok/imagenet512.yaml",
                 "textok/discriminator512.yaml",
@@ -38,18 +40,28 @@ COMBINATIONS = {
     **{f"generator {s}": ([*GENERATOR, f"dit/{s}.yaml"], m) for s, m in (("s", 32.7), ("b", 130.0), ("l", 457.2))},
     "generator xl": ([*GENERATOR, "dit/xl.yaml"], 674.0),
     "generator 512": (
-        [*BASE, "generator.yaml", "data/shapes512.yaml", "textok/imagenet512.yaml", "textok/n128.yaml"],
+        [
+            *BASE,
+            "generator.yaml",
+            "textok/paper256.yaml",
+            "data/shapes512.yaml",
+            "textok/imagenet512.yaml",
+            "textok/n128.yaml",
+        ],
         674.0,
     ),
     "generator no text": ([*GENERATOR, "conditioning/none.yaml"], None),
     "generator ddpm": ([*GENERATOR, "sampler/ddpm250.yaml", "overlays/gpu.yaml"], None),
     "generator dpm": ([*GENERATOR, "sampler/dpm20.yaml"], None),
-    "emoji tokenizer": ([*BASE, "quickstart/tokenizer.yaml", "data/emoji.yaml"], None),
-    "shapes tokenizer": ([*BASE, "quickstart/tokenizer.yaml", "data/shapes.yaml"], None),
-    "quickstart tokenizer": ([*BASE, "quickstart/tokenizer.yaml"], None),
-    "quickstart tokenizer fast": ([*BASE, "quickstart/tokenizer.yaml", "quickstart/tokenizer_fast.yaml"], None),
-    "quickstart generator": ([*BASE, "quickstart/generator.yaml"], None),
-    "quickstart generator fast": ([*BASE, "quickstart/generator.yaml", "quickstart/generator_fast.yaml"], None),
+    "emoji tokenizer": ([*BASE, *QUICK, "data/emoji.yaml"], None),
+    "shapes tokenizer": ([*BASE, *QUICK, "data/shapes.yaml"], None),
+    "quickstart tokenizer": ([*BASE, *QUICK], None),
+    "quickstart tokenizer fast": ([*BASE, *QUICK, "quickstart/tokenizer_fast.yaml"], None),
+    "quickstart generator": ([*BASE, "quickstart/generator.yaml", "quickstart/pair.yaml"], None),
+    "quickstart generator fast": (
+        [*BASE, "quickstart/generator.yaml", "quickstart/pair.yaml", "quickstart/generator_fast.yaml"],
+        None,
+    ),
 }
 
 
@@ -109,13 +121,13 @@ def test_conditioning_is_swapped_in_three_lines(tmp_path):
 )
 def test_an_unknown_key_or_class_is_named(options, message, capsys):
     with pytest.raises(SystemExit) as stop:
-        parse([*BASE, "quickstart/tokenizer.yaml"], *options)
+        parse([*BASE, *QUICK], *options)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
 
 
 def test_sizes_come_from_the_data():
     critic = "--model.init_args.discriminator.init_args.multipliers=[1,2,4,4]"
-    model = parse([*BASE, "quickstart/tokenizer.yaml"], "--data.init_args.image_size", "64", critic).model
+    model = parse([*BASE, *QUICK], "--data.init_args.image_size", "64", critic).model
     assert model.sizes.image_size == 64
     assert model.sizes.num_classes == 95

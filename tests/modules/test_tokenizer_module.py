@@ -110,7 +110,7 @@ def test_terms_are_logged_unweighted(make_tokenizer, make_data, make_trainer):
         terms = []
         original = module.micro_step
         module.micro_step = lambda batch, f=original, t=terms: t.append(f(batch)) or t[-1]
-        make_trainer(2).fit(module, datamodule=make_data())
+        make_trainer(3).fit(module, datamodule=make_data())
         runs.append(terms[0]["reconstruction"])
     assert runs[0] == runs[1]
 
@@ -142,7 +142,7 @@ def _planned(module, steps):
 
 
 def test_a_checkpoint_holds_no_frozen_network(make_tokenizer, make_data, make_trainer, tmp_path):
-    module, trainer = make_tokenizer(), make_trainer(2)
+    module, trainer = make_tokenizer(), make_trainer(3)
     trainer.fit(module, datamodule=make_data())
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     state = torch.load(tmp_path / "a.ckpt", weights_only=True)["state_dict"]
@@ -178,7 +178,7 @@ def test_no_text_encoder_is_needed_without_text(make_tokenizer, make_data, make_
         detokenizer_conditioning=NoText,
     )
     module = make_tokenizer(textok=bare, text_encoder=None)
-    make_trainer(2).fit(module, datamodule=make_data())
+    make_trainer(3).fit(module, datamodule=make_data())
     assert module.encode_captions(["a cat"]) is None
 
 
@@ -201,8 +201,30 @@ def test_settings_that_cannot_work_are_told(make_tokenizer, make_data, make_trai
 
 def test_flops_grow_when_the_discriminator_plays(make_tokenizer, make_data, make_trainer):
     module = make_tokenizer()
-    make_trainer(2).fit(module, datamodule=make_data())
+    make_trainer(3).fit(module, datamodule=make_data())
     module.stage = AdversarialStage(start=10**9)
     without = module.flops_per_image()
     module.stage = AdversarialStage(start=0)
     assert module.flops_per_image() > without > 0
+
+
+def test_a_step_may_span_epochs(make_tokenizer, make_data, make_trainer):
+    # Three micro-batches a step and two batches an epoch: dropping an epoch's rest would never make a step.
+    module, trainer = make_tokenizer(accumulate=3, stage=AdversarialStage(start=0)), make_trainer(2, max_epochs=9)
+    trainer.fit(module, datamodule=make_data(num_train=8))
+    assert trainer.global_step == 2
+    assert trainer.fit_loop.epoch_loop.total_batch_idx + 1 == 6
+
+
+def test_a_lazy_penalty_is_logged_whichever_steps_log(make_tokenizer, make_data, make_trainer):
+    # Paid before update 0, 2, 4, … and logged after updates 2 and 4: the two never meet.
+    module, trainer = make_tokenizer(r1=R1(every=2), stage=AdversarialStage(start=0)), make_trainer(4)
+    trainer.log_every_n_steps = 2
+    trainer.fit(module, datamodule=make_data())
+    assert trainer.callback_metrics["train/r1"] > 0
+
+
+def test_the_discriminator_s_schedule_spans_its_own_updates(make_tokenizer, make_data, make_trainer):
+    module, trainer = make_tokenizer(stage=AdversarialStage(start=4)), make_trainer(8)
+    trainer.fit(module, datamodule=make_data())
+    assert trainer.optimizers[1].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)

@@ -21,7 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, default=Path("quickstart"), help="folder of the two runs (quickstart)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything (0)")
-    parser.add_argument("--fast", action="store_true", help="under a minute, for a first look: pictures stay blurred")
+    parser.add_argument(
+        "--fast", action="store_true", help="a first look: few steps at 16 pixels, pictures stay blurred"
+    )
     return parser
 
 
@@ -44,7 +46,7 @@ def fit(stage: str, folder: Path, options: argparse.Namespace) -> None:
 
     from textok.runs.parser import TextokCLI
 
-    configs = [CONFIGS / "base.yaml", CONFIGS / "quickstart" / f"{stage}.yaml"]
+    configs = [CONFIGS / "base.yaml", *(CONFIGS / "quickstart" / f"{name}.yaml" for name in (stage, "pair"))]
     if options.fast:
         configs.append(CONFIGS / "quickstart" / f"{stage}_fast.yaml")
     command = ["fit", *(part for config in configs for part in ("--config", str(config)))]

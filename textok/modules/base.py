@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from textok.models import TexTok
 from textok.models.text_encoder import TextEncoder
-from textok.optim import parameter_groups, trained_parameters
+from textok.optim import parameter_groups
 from textok.types import Batch, Sizes, TextTokens
 
 Schedule = Callable[[Optimizer, int], LRScheduler]
@@ -65,6 +65,8 @@ class TrainingModule(LightningModule):
         self.compile_blocks = compile_blocks
         self._micro = 0
         self._terms: dict[str, Tensor] = {}
+        # The last value of each term since the last log: a lazy penalty is not paid at every step.
+        self._latest: dict[str, Tensor] = {}
 
     # ---------------------------------------------------------------- set-up
 
@@ -141,10 +143,11 @@ class TrainingModule(LightningModule):
         for name, value in self.micro_step(batch).items():
             self._terms[name] = self._terms.get(name, 0.0) + value / self.accumulate
         self._micro += 1
+        # The data is one endless stream: a step may take its micro-batches from two epochs, and none is dropped.
         if self._micro == self.accumulate:
-            terms = self._terms | self.finish_step()
+            self._latest |= self._terms | self.finish_step()
             self._micro, self._terms = 0, {}
-            self._log_step(terms)
+            self._log_step()
 
     def update(self, index: int, network: nn.Module, clip: float | None, counts: bool) -> Tensor:
         """Clip, step optimiser ``index`` and its schedule, clear the gradients.
@@ -159,7 +162,7 @@ class TrainingModule(LightningModule):
             The gradient norm () before clipping.
         """
         optimizer = self._all_optimizers()[index]
-        parameters = list(trained_parameters(network))
+        parameters = [p for p in network.parameters() if p.requires_grad]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, clip, norm)
@@ -177,29 +180,27 @@ class TrainingModule(LightningModule):
         optimizers = self.optimizers()
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
-    def on_train_epoch_end(self) -> None:
-        # A rest of an epoch that makes no whole step is dropped with its gradients: a step never mixes epochs.
-        if self._micro:
-            for optimizer in self._all_optimizers():
-                optimizer.zero_grad()
-            self._micro, self._terms = 0, {}
-
     def build_optimizers(
-        self, pairs: list[tuple[nn.Module, Callable[..., Optimizer], Schedule]]
+        self, parts: list[tuple[nn.Module, Callable[..., Optimizer], Schedule, int]]
     ) -> tuple[list[Optimizer], list[dict[str, Any]]]:
-        """Optimisers and schedules in Lightning's form; a schedule is stepped by :meth:`update`, once an update."""
+        """Optimisers and schedules in Lightning's form; a schedule is stepped by :meth:`update`, once an update.
+
+        Args:
+            parts: Network, optimiser, schedule, and the updates that the network will get.
+        """
         optimizers, schedules = [], []
-        for network, make_optimizer, make_schedule in pairs:
+        for network, make_optimizer, make_schedule, num_updates in parts:
             optimizers.append(make_optimizer(parameter_groups(network)))
-            schedules.append({"scheduler": make_schedule(optimizers[-1], self.trainer.max_steps), "interval": "step"})
+            schedules.append({"scheduler": make_schedule(optimizers[-1], num_updates), "interval": "step"})
         return optimizers, schedules
 
     # ---------------------------------------------------------------- logging
 
-    def _log_step(self, terms: dict[str, Tensor]) -> None:
-        """Log a step's terms as ``train/<term>`` against the number of steps, not of batches."""
+    def _log_step(self) -> None:
+        """Log the latest terms as ``train/<term>`` against the number of steps, not of batches."""
         if self.global_step % self.trainer.log_every_n_steps:
             return
+        terms, self._latest = self._latest, {}
         rates = {
             name: optimizer.param_groups[0]["lr"]
             for name, optimizer in zip(("learning_rate", "discriminator_learning_rate"), self._all_optimizers())

@@ -101,7 +101,7 @@ class GeneratorModule(TrainingModule):
         return self
 
     def configure_optimizers(self):
-        return self.build_optimizers([(self.dit, self.optimizer, self.schedule)])
+        return self.build_optimizers([(self.dit, self.optimizer, self.schedule, self.trainer.max_steps)])
 
     # ---------------------------------------------------------------- before the first step
 

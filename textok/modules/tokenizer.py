@@ -69,7 +69,7 @@ class AdversarialStage:
     def __post_init__(self) -> None:
         for name in ("start", "warmup"):
             if getattr(self, name) < 0:
-                raise ValueError(f"adversarial.{name} must not be negative, got {getattr(self, name)}")
+                raise ValueError(f"stage.{name} must not be negative, got {getattr(self, name)}")
 
 
 class TokenizerModule(TrainingModule):
@@ -84,7 +84,7 @@ class TokenizerModule(TrainingModule):
         text_encoder: Frozen encoder of the captions; null for a pair without text.
         discriminator: Factory of the discriminator, called with the sizes; null trains without one.
         discriminator_optimizer: Optimiser of the discriminator.
-        discriminator_schedule: Schedule of the discriminator's learning rate.
+        discriminator_schedule: Schedule of the discriminator's learning rate, called with its optimiser and updates.
         reconstruction: Pixel loss.
         perceptual: Perceptual loss; null for none.
         adversarial: Type of the adversarial loss.
@@ -161,10 +161,13 @@ class TokenizerModule(TrainingModule):
             self.perceptual.to(self.device)
 
     def configure_optimizers(self):
-        pairs = [(self.textok, self.optimizer, self.schedule)]
+        steps = self.trainer.max_steps
+        parts = [(self.textok, self.optimizer, self.schedule, steps)]
         if self.discriminator is not None:
-            pairs.append((self.discriminator, self.discriminator_optimizer, self.discriminator_schedule))
-        return self.build_optimizers(pairs)
+            # Its schedule spans its own updates; one that never plays in this run keeps the run's length.
+            updates = steps - self.stage.start if self.stage.start < steps else steps
+            parts.append((self.discriminator, self.discriminator_optimizer, self.discriminator_schedule, updates))
+        return self.build_optimizers(parts)
 
     # ---------------------------------------------------------------- training
 
@@ -193,7 +196,7 @@ class TokenizerModule(TrainingModule):
         # The discriminator: the same pictures, past the pair.
         if self.discriminator_trains:
             terms |= self._discriminator_terms(image, fake.detach())
-        terms |= {"latent_std": latents.detach().std()}
+        terms["latent_std"] = latents.detach().std()
         return {name: term.detach() for name, term in terms.items()}
 
     def _discriminator_terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 
+def checkpoint_step(path: Path) -> int:
+    """The step in a checkpoint's name, −1 if there is none."""
+    found = re.search(r"step(\d+)", path.name)
+    return int(found.group(1)) if found else -1
+
+
+def checkpoints_of(run: Path) -> list[Path]:
+    """All checkpoints of a run folder, oldest first; their names carry the step."""
+    return sorted((run / "checkpoints").glob("step*.ckpt"), key=checkpoint_step)
+
+
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint meant by a path: the file itself, or the newest one of a run folder."""
     if path.is_file():
         return path
-    found = sorted((path / "checkpoints").glob("*.ckpt"), key=lambda p: p.stat().st_mtime)
+    found = checkpoints_of(path)
     if not found:
-        raise ValueError(f"{path} is neither a checkpoint nor a run folder with checkpoints/*.ckpt in it")
+        raise ValueError(f"{path} is neither a checkpoint nor a run folder with checkpoints/step*.ckpt in it")
     return found[-1]
 
 

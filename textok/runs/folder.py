@@ -5,12 +5,12 @@ config.yaml  checkpoints/stepNNNNNNNN.ckpt  curves.csv  tensorboard/  pictures/ 
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from textok.modules.weights import checkpoints_of
 from textok.storage import write_atomic
 
 
@@ -33,8 +33,8 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def checkpoints(self) -> list[Path]:
-        """All checkpoints, oldest first; their names carry the step."""
-        return sorted(self.checkpoint_folder.glob("step*.ckpt"), key=checkpoint_step)
+        """All checkpoints, oldest first."""
+        return checkpoints_of(self.path)
 
     def newest_checkpoint(self) -> Path:
         """The newest checkpoint.
@@ -47,8 +47,8 @@ class RunFolder:
             raise ValueError(f"{self.path} holds no checkpoint: expected {self.checkpoint_folder}/step*.ckpt")
         return found[-1]
 
-    def open(self, config: dict[str, Any]) -> Path | None:
-        """Claim the folder for a configuration.
+    def check(self, config: dict[str, Any]) -> Path | None:
+        """Whether a configuration may run here; nothing is written.
 
         Args:
             config: The resolved configuration, without the folder itself.
@@ -57,7 +57,7 @@ class RunFolder:
             The checkpoint to go on from, or None for a fresh start.
 
         Raises:
-            ValueError: If the folder holds another run or something else; nothing is written then.
+            ValueError: If the folder holds another run or something else.
         """
         if self.config_file.exists():
             differences = compare_configs(yaml.safe_load(self.config_file.read_text()), config)
@@ -71,15 +71,13 @@ class RunFolder:
             return found[-1] if found else None
         if self.path.is_dir() and any(self.path.iterdir()):
             raise ValueError(f"{self.path} is not empty and holds no config.yaml: give another --run folder")
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         return None
 
-
-def checkpoint_step(path: Path) -> int:
-    """The step in a checkpoint's name, −1 if there is none."""
-    found = re.search(r"step(\d+)", path.name)
-    return int(found.group(1)) if found else -1
+    def claim(self, config: dict[str, Any]) -> None:
+        """Make the folder this configuration's; a folder that has one keeps it."""
+        if not self.config_file.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def compare_configs(old: Any, new: Any, at: str = "") -> list[str]:

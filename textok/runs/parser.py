@@ -25,7 +25,8 @@ import textok.losses
 import textok.models
 import textok.modules  # noqa: F401
 from textok.callbacks import EMA, AtomicCheckpointIO, CurveLogger, ShardWriter
-from textok.runs.folder import RunFolder, checkpoint_step
+from textok.modules.weights import checkpoint_step
+from textok.runs.folder import RunFolder
 
 # What Lightning tells every user of manual optimisation, of frozen networks and of a CLI with ``args``: all meant here.
 for _message in (
@@ -99,7 +100,8 @@ class TextokCLI(LightningCLI):
             raise ValueError("--run FOLDER is missing: say where the run's checkpoints, curves and pictures shall go")
         folder = RunFolder(config.run)
         if self.subcommand == "fit":
-            self.resumes_from = folder.open(self._resolved())
+            self._config = self._resolved()
+            self.resumes_from = folder.check(self._config)
             config.ckpt_path = str(self.resumes_from) if self.resumes_from else config.ckpt_path
         elif config.ckpt_path is None:
             config.ckpt_path = str(folder.newest_checkpoint())
@@ -115,6 +117,10 @@ class TextokCLI(LightningCLI):
         parser = self._parser(self.subcommand)
         resolved = yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False, skip_validation=True))
         return {key: value for key, value in resolved.items() if key not in PLACES}
+
+    def before_fit(self) -> None:
+        # Only now: a configuration whose parts could not even be built shall not hold the folder.
+        RunFolder(self.trainer.default_root_dir).claim(self._config)
 
     def after_validate(self) -> None:
         self._print_metrics()
