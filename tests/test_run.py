@@ -161,3 +161,10 @@ def test_bad_input_is_one_clear_error(runs, tmp_path, capsys, stage, options, me
     assert message in error
     assert "Traceback" not in error
     assert "Namespace(" not in error
+
+
+def test_a_configuration_that_cannot_be_built_does_not_hold_the_folder(runs, tmp_path):
+    args = command(runs, "tokenizer", "--model.init_args.textok.init_args.patch_size", "5")
+    args[args.index("--run") + 1] = str(tmp_path / "new")
+    assert main(args) == 1
+    assert not (tmp_path / "new").exists()
