@@ -3,10 +3,11 @@
 from textok.callbacks.captions import other_captions
 
 
-def test_the_next_different_caption_of_a_valid_image():
+def test_a_different_caption_of_a_valid_image_half_a_batch_on():
     captions = ["cat", "cat", "dog", "", "bird"]
-    assert other_captions(captions, [True] * 5) == ["dog", "dog", "bird", "bird", "cat"]
+    assert other_captions(captions, [True] * 5) == ["dog", "bird", "bird", "cat", "cat"]
     assert other_captions(captions, [True, True, True, True, False]) == ["dog", "dog", "cat", "cat", "cat"]
+    assert other_captions(list("abcdef"), [True] * 6) == list("defabc")
 
 
 def test_the_last_spare_caption_where_the_batch_has_no_other():

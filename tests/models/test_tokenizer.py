@@ -164,3 +164,12 @@ def test_wrong_inputs_are_named():
         pair.decode(torch.zeros(1, 4, 8), some_text(1, [1]))
     with pytest.raises(ValueError, match="InContext reads captions, but there is no text encoder"):
         TexTok(Sizes(16), patch_size=4, width=16, depth=1, num_heads=2)
+
+
+def test_all_learned_tables_start_at_table_std():
+    pair = small(table_std=0.5, width=256, num_heads=4, num_latents=64)
+    tables = {name: p for name, p in pair.named_parameters() if "trunk" not in name and p.dim() == 2}
+    for name in ("tokenizer.queries", "tokenizer.positions", "detokenizer.patch_tokens", "detokenizer.positions"):
+        assert tables[name].std().item() == pytest.approx(0.5, rel=0.05), name
+    with pytest.raises(ValueError, match="table_std must be positive, got 0"):
+        small(table_std=0.0)

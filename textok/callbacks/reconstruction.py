@@ -21,7 +21,7 @@ class ReconstructionMetrics(Callback):
     Logs ``val/psnr`` and ``val/ssim`` for the own caption, ``val/psnr_empty`` … without one, ``val/psnr_other`` … with
     another image's (``test/…`` in a test). A model that reads no text scores the same in all three. The own caption's
     reconstruction is the one that ``validation_step`` returns; the others cost one more pass each. "Another image" is
-    the next one of the batch with a different caption (see ``other_captions``), so those numbers, unlike the first two,
+    one half a batch away with a different caption (see ``other_captions``), so those numbers, unlike the first two,
     move a little with the batch size; an image that has no other is left out of them.
 
     Args:

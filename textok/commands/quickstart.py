@@ -64,17 +64,19 @@ def show(stages: dict[str, Path]) -> None:
 
     tokenizer, generator = (json.loads((folder / "metrics.json").read_text()) for folder in stages.values())
     table = Table(title="textok quickstart", show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a path that is cut off helps nobody
     for record, name in ((tokenizer, "stage 1, tokenizer"), (generator, "stage 2, generator")):
         minutes = record["training_seconds"] / 60
         table.add_row(name, f"{record['step']:,} steps, {record['images_seen']:,} images, {minutes:.1f} minutes")
     table.add_section()
     values = tokenizer["metrics"]
-    for ending, caption in (("", "its own caption"), ("_empty", "no caption"), ("_other", "another image's caption")):
+    for ending, caption in (("", "own caption"), ("_empty", "no caption"), ("_other", "another image's caption")):
         quality = f"PSNR {values[f'val/psnr{ending}']:.2f} dB   SSIM {values[f'val/ssim{ending}']:.4f}"
-        table.add_row(f"held-out images with {caption}", quality)
+        table.add_row(f"held-out, {caption}", quality)
     table.add_section()
     table.add_row("reconstructions", str(stages["tokenizer"] / "pictures" / "reconstruction.png"))
     table.add_row("samples", str(stages["generator"] / "pictures" / "samples.png"))
-    table.add_row("curves", ", ".join(str(folder / "curves.csv") for folder in stages.values()))
-    table.add_row("checkpoints", ", ".join(str(folder / "checkpoints") for folder in stages.values()))
+    table.add_row("curves", "\n".join(str(folder / "curves.csv") for folder in stages.values()))
+    table.add_row("checkpoints", "\n".join(str(folder / "checkpoints") for folder in stages.values()))
     Console().print(table)

@@ -58,6 +58,6 @@ def init_transformer(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def learned_table(*shape: int) -> nn.Parameter:
-    """A learned table of tokens or positions, truncated normal of σ 0.02."""
-    return nn.Parameter(nn.init.trunc_normal_(torch.empty(*shape), std=0.02))
+def learned_table(*shape: int, std: float = 0.02) -> nn.Parameter:
+    """A learned table of tokens or positions, normal and cut at ±2 as in ViT's code."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(*shape), std=std))

@@ -75,6 +75,7 @@ class Tokenizer(nn.Module):
         trunk: The conditioned transformer.
         bottleneck: From width to latent channels.
         width: Width D of the trunk.
+        table_std: σ of the learned tables at the start.
     """
 
     def __init__(
@@ -85,11 +86,12 @@ class Tokenizer(nn.Module):
         trunk: ConditionedTransformer,
         bottleneck: Bottleneck,
         width: int,
+        table_std: float,
     ) -> None:
         super().__init__()
         self.embed_patches = nn.Linear(patch_dim, width)
-        self.queries = learned_table(num_latents, width)
-        self.positions = learned_table(num_patches + num_latents, width)
+        self.queries = learned_table(num_latents, width, std=table_std)
+        self.positions = learned_table(num_patches + num_latents, width, std=table_std)
         self.trunk = trunk
         self.bottleneck = bottleneck
 
@@ -114,6 +116,7 @@ class Detokenizer(nn.Module):
         latent_dim: Channels Z of a latent token.
         trunk: The conditioned transformer.
         width: Width D of the trunk.
+        table_std: σ of the learned tables at the start.
     """
 
     def __init__(
@@ -124,11 +127,12 @@ class Detokenizer(nn.Module):
         latent_dim: int,
         trunk: ConditionedTransformer,
         width: int,
+        table_std: float,
     ) -> None:
         super().__init__()
-        self.patch_tokens = learned_table(num_patches, width)
+        self.patch_tokens = learned_table(num_patches, width, std=table_std)
         self.embed_latents = nn.Linear(latent_dim, width)
-        self.positions = learned_table(num_patches + num_latents, width)
+        self.positions = learned_table(num_patches + num_latents, width, std=table_std)
         self.trunk = trunk
         self.to_pixels = nn.Linear(width, patch_dim)
 
@@ -157,6 +161,9 @@ class TexTok(nn.Module):
         bottleneck: Factory of the bottleneck, called with the width.
         tokenizer_conditioning: How the caption enters the tokenizer, called with width and sizes.
         detokenizer_conditioning: How the caption enters the detokenizer, called with width and sizes.
+        table_std: σ of the learned tables (queries, patch tokens, positions) at the start. ViT's 0.02 is small beside
+            what the first block adds to the stream, so tokens look alike until the tables have grown; a short run
+            learns sooner from a larger one.
     """
 
     def __init__(
@@ -171,8 +178,11 @@ class TexTok(nn.Module):
         bottleneck: Callable[[int], Bottleneck] = PlainBottleneck,
         tokenizer_conditioning: Callable[[int, Sizes], TextConditioning] = InContext,
         detokenizer_conditioning: Callable[[int, Sizes], TextConditioning] = InContext,
+        table_std: float = 0.02,
     ) -> None:
         super().__init__()
+        if table_std <= 0:
+            raise ValueError(f"table_std must be positive, got {table_std}")
         _check_choices(sizes, num_latents, patch_size, width, depth, num_heads)
         self.sizes = sizes
         self.num_latents = num_latents
@@ -185,9 +195,11 @@ class TexTok(nn.Module):
         def trunk(conditioning: Callable[[int, Sizes], TextConditioning]) -> ConditionedTransformer:
             return ConditionedTransformer(sizes, width, depth, num_heads, mlp_ratio, conditioning)
 
-        self.tokenizer = Tokenizer(num_patches, patch_dim, num_latents, trunk(tokenizer_conditioning), neck, width)
+        self.tokenizer = Tokenizer(
+            num_patches, patch_dim, num_latents, trunk(tokenizer_conditioning), neck, width, table_std
+        )
         self.detokenizer = Detokenizer(
-            num_patches, patch_dim, num_latents, self.latent_dim, trunk(detokenizer_conditioning), width
+            num_patches, patch_dim, num_latents, self.latent_dim, trunk(detokenizer_conditioning), width, table_std
         )
         self.apply(init_transformer)
 
