@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import importlib
 import os
@@ -65,6 +66,16 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"textok {args[0]}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
+    except argparse.ArgumentError as error:
+        if os.environ.get("TEXTOK_TRACEBACK"):
+            raise
+        from textok.runs.messages import explain
+
+        print(
+            f"textok {args[0]}: error: {explain(str(error))}\nRun textok {args[0]} --help for its options.",
+            file=sys.stderr,
+        )
+        return 2
     except (ValueError, OSError, ImportError) as error:
         # A user's error is told in a line; TEXTOK_TRACEBACK=1 shows where it came from.
         if os.environ.get("TEXTOK_TRACEBACK"):

@@ -111,21 +111,6 @@ def test_conditioning_is_swapped_in_three_lines(tmp_path):
     assert type(model.textok.tokenizer.trunk.conditioning).__name__ == "InContext"
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--model.init_args.lerning_rate", "1"], "lerning_rate"),
-        (["--model.init_args.textok.init_args.patchsize", "8"], "patchsize"),
-        (["--data.class_path", "textok.datamodules.Nothing"], "Nothing"),
-    ],
-)
-def test_an_unknown_key_or_class_is_named(options, message, capsys):
-    with pytest.raises(SystemExit) as stop:
-        parse([*BASE, *QUICK], *options)
-    assert stop.value.code == 2
-    assert message in capsys.readouterr().err
-
-
 def test_sizes_come_from_the_data():
     critic = "--model.init_args.discriminator.init_args.multipliers=[1,2,4,4]"
     model = parse([*BASE, *QUICK], "--data.init_args.image_size", "64", critic).model

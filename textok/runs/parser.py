@@ -71,6 +71,10 @@ class TextokCLI(LightningCLI):
         kept = ("fit", "validate", "test", "predict")
         return {name: skip for name, skip in LightningCLI.subcommands().items() if name in kept}
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        # An error is raised for ``main`` to tell in a line, where argparse would print every option there is.
+        return super().init_parser(exit_on_error=False, **kwargs)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--run", type=str, default=None, help="Folder of the run: configuration, checkpoints, …")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
