@@ -142,6 +142,51 @@ def test_a_loaded_run_samples_without_data_or_trainer(runs):
         assert torch.equal(average, weight)
 
 
+def evaluate(runs: Path, stage: str, *options: str) -> dict:
+    lite0 = ["--extractor", "textok.metrics.Lite0FeatureExtractor", "--extractor.image_size", "32"]
+    assert main(["evaluate", str(runs / stage), *lite0, "--references", str(runs / "references"), *options]) == 0
+    (file,) = (runs / stage / "evaluation").glob("*.json")
+    return json.loads(file.read_text())
+
+
+def test_evaluation_of_a_tokenizer_repeats_training_and_tells_its_conventions(runs, capsys):
+    trained = json.loads((runs / "tokenizer" / "metrics.json").read_text())["metrics"]
+    record = evaluate(runs, "tokenizer")
+    measured, told = record["metrics"], record["conventions"]
+    for name in ("psnr", "ssim", "psnr_empty", "psnr_other"):
+        assert measured[name] == pytest.approx(trained[f"val/{name}"], abs=1e-4)
+    assert measured["rfed"] > 0 and measured["rked"] > 0 and "rfed_other" in measured
+    assert "rfid" not in measured
+    assert told["reference"]["split"] == "held-out" and told["num_images"] == 8
+    assert len(told["checkpoint_sha256"]) == 64 and told["extractor"]["weights_sha256"]
+    assert any("singular covariance" in warning for warning in record["warnings"])
+    printed = capsys.readouterr().out
+    assert "own caption" in printed and "note: fed: 8 images" in " ".join(printed.split())
+    # The reference was kept: a second evaluation reads it, and measures the same.
+    assert evaluate(runs, "tokenizer")["metrics"] == measured
+    assert "reference: the held-out images" not in capsys.readouterr().out
+
+
+def test_evaluation_of_a_generator_does_not_depend_on_the_batch_size(runs):
+    numbers = [
+        evaluate(runs, "generator", "--num_samples", "6", "--batch_size", size)["metrics"] for size in ("4", "6")
+    ]
+    for record in numbers:
+        assert record.pop("seconds_per_image") > 0
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-3)
+    assert {"gfed", "gked", "gprecision_lite0"} <= set(numbers[0])
+
+
+def test_evaluation_of_no_run_and_of_an_unknown_metric(runs, tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path)]) == 1
+    assert "is no run folder" in capsys.readouterr().err
+    lite0 = ["--extractor", "textok.metrics.Lite0FeatureExtractor", "--metrics", "[fid]"]
+    assert main(["evaluate", str(runs / "tokenizer"), *lite0]) == 1
+    assert "it has no ['fid']" in capsys.readouterr().err
+    assert main(["evaluate", str(runs / "tokenizer"), "--extractor", "NoSuch"]) == 2
+    assert "extractor: there is no class NoSuch here" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("stage", "options", "message"),
     [

@@ -17,6 +17,8 @@ COMMANDS = {
     "validate": ("textok.commands.train", "losses and metrics of a run on the validation set"),
     "test": ("textok.commands.train", "the full evaluation protocol of a run on the test set"),
     "predict": ("textok.commands.train", "write a run's latents (stage 1) or samples (stage 2) to shards"),
+    "evaluate": ("textok.commands.evaluate", "rFID, PSNR, SSIM of a tokenizer; gFID of a generator"),
+    "report": ("textok.commands.report", "one HTML page about runs: tables, curves, comparisons and pictures"),
 }
 
 

@@ -26,9 +26,10 @@ def test_imagenet256_textok32_takes_a_step(wide_t5, tmp_path, capsys):
     options += [f"--model.init_args.text_encoder.init_args.name={wide_t5}"]
     options += ["--model.init_args.schedule.init_args.warmup_steps=0"]
     options += ["--model.init_args.discriminator_schedule.init_args.warmup_steps=0"]
-    cli = parse([*TOKENIZER, "textok/n32.yaml"], *options, "--data.init_args.num_train=4", device="cpu")
-    before = cli.model.textok.detokenizer.to_pixels.weight.detach().clone()
-    data = cli.parser.instantiate_classes(cli.config).data
+    cli = parse([*TOKENIZER, "textok/n32.yaml"], *options, "--data.init_args.num_train=4")
+    model = cli.build_model()
+    before = model.textok.detokenizer.to_pixels.weight.detach().clone()
+    data = cli.build_data()
     trainer = Trainer(
         accelerator="cpu",
         max_steps=1,
@@ -40,9 +41,9 @@ def test_imagenet256_textok32_takes_a_step(wide_t5, tmp_path, capsys):
         use_distributed_sampler=False,
         default_root_dir=tmp_path,
     )
-    trainer.fit(cli.model, datamodule=data)
+    trainer.fit(model, datamodule=data)
     assert trainer.global_step == 1
-    assert not torch.equal(cli.model.textok.detokenizer.to_pixels.weight, before)
+    assert not torch.equal(model.textok.detokenizer.to_pixels.weight, before)
     assert {"train/r1", "train/lecam", "train/adversarial"} <= set(trainer.callback_metrics)
     with capsys.disabled():
         print(f"\npeak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")

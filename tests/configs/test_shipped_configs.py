@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from textok.modules import TrainingModule
 from textok.runs.parser import TextokCLI
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -75,17 +76,22 @@ SHALLOW = [
 ]
 
 
-def parse(files: list[str], *options: str, device: str = "meta") -> TextokCLI:
+def parse(files: list[str], *options: str) -> TextokCLI:
     args = [part for file in files for part in ("--config", str(CONFIGS / file))]
+    return TextokCLI([*args, *options], run=False)
+
+
+def build(files: list[str], *options: str, device: str = "meta") -> TrainingModule:
+    cli = parse(files, *options)
     with torch.device(device):
-        return TextokCLI([*args, *options], run=False)
+        return cli.build_model()
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_it_parses_and_builds_on_the_meta_device(name):
     files, millions = COMBINATIONS[name]
     device, options = ("cpu", SHALLOW) if name in ON_CPU else ("meta", [])
-    model = parse(files, *options, device=device).model
+    model = build(files, *options, device=device)
     assert next(model.trained.parameters()).device.type == device
     if millions is not None:
         count = sum(parameter.numel() for parameter in model.trained.parameters())
@@ -99,20 +105,20 @@ def test_no_shipped_file_is_left_out():
 
 def test_the_paper_s_discriminator_at_both_sizes():
     for name, count in (("tokenizer n32", 24_192_385), ("tokenizer 512 n32", 24_229_377)):
-        model = parse(COMBINATIONS[name][0]).model
+        model = build(COMBINATIONS[name][0])
         assert sum(p.numel() for p in model.discriminator.parameters()) == count
 
 
 def test_conditioning_is_swapped_in_three_lines(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("model: {init_args: {textok: {init_args: {detokenizer_conditioning: textok.models.NoText}}}}")
-    model = parse([*TOKENIZER, str(file)]).model
+    model = build([*TOKENIZER, str(file)])
     assert type(model.textok.detokenizer.trunk.conditioning).__name__ == "NoText"
     assert type(model.textok.tokenizer.trunk.conditioning).__name__ == "InContext"
 
 
 def test_sizes_come_from_the_data():
     critic = "--model.init_args.discriminator.init_args.multipliers=[1,2,4,4]"
-    model = parse([*BASE, *QUICK], "--data.init_args.image_size", "64", critic).model
+    model = build([*BASE, *QUICK], "--data.init_args.image_size", "64", critic)
     assert model.sizes.image_size == 64
     assert model.sizes.num_classes == 95

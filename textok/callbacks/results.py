@@ -81,11 +81,12 @@ class ResultsWriter(Callback):
             }
         measured = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(prefix)}
         record["metrics"] |= {name: value if math.isfinite(value) else None for name, value in sorted(measured.items())}
-        record["versions"] = {name: _version(name) for name in ("textok", "torch", "lightning")}
+        record["versions"] = {name: installed_version(name) for name in ("textok", "torch", "lightning")}
         write_json(path, record)
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """The version of an installed package, or None."""
     try:
         return version(package)
     except PackageNotFoundError:  # textok, run from a checkout that is not installed

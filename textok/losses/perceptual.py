@@ -16,14 +16,8 @@ from torch import Tensor, nn
 
 from textok.frozen import Frozen, Lite0, LogitNetwork
 from textok.frozen.resize import resize
+from textok.frozen.weights import BACKBONES, load_backbone
 from textok.losses.precision import full
-
-# torchvision's ImageNet weights behind LPIPS: where they are, and how lpips calls the network.
-BACKBONES = {
-    "vgg": "https://download.pytorch.org/models/vgg16-397923af.pth",
-    "alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-    "squeeze": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
-}
 
 
 class PerceptualLoss(nn.Module, ABC):
@@ -76,21 +70,14 @@ class LPIPSLoss(PerceptualLoss):
         """
         if self.frozen.is_loaded:
             return
-        backbone = self._backbone_weights()
         import lpips
 
         # Real weights, even where the model around is built on the meta device. lpips calls torchvision in an old way,
         # at which torchvision warns.
         with torch.device("cpu"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            # pnet_rand: lpips would fetch the backbone itself, and says nothing useful where it cannot.
             network = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False)
-        # lpips cuts torchvision's `features` into slices but keeps the layers' numbers.
-        wanted = {name: "features." + name.split(".", 1)[1] for name in network.net.state_dict()}
-        given = {name for name in backbone if name.startswith("features.")}
-        if given != set(wanted.values()):
-            raise ValueError(f"{self.weights or BACKBONES[self.net]} does not hold torchvision's weights of {self.net}")
-        network.net.load_state_dict({name: backbone[source] for name, source in wanted.items()})
+        load_backbone(network.net, self.net, self.weights, instead="Lite0PerceptualLoss needs no download")
         self.frozen.network = network
 
     def features(self, images: Tensor) -> Sequence[Tensor]:
@@ -100,21 +87,6 @@ class LPIPSLoss(PerceptualLoss):
     def distance(self, features: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
         levels = zip(self.frozen.network.lins, features, target)
         return sum(full(linear((a - b).square())).mean() for linear, a, b in levels)
-
-    def _backbone_weights(self) -> dict[str, Tensor]:
-        url = BACKBONES[self.net]
-        if self.weights is not None:
-            if not self.weights.is_file():
-                raise FileNotFoundError(f"LPIPS ({self.net}): there is no file {self.weights}; it is {url}")
-            return torch.load(self.weights, map_location="cpu", weights_only=True)
-        try:
-            return torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, weights_only=True)
-        except OSError as error:
-            folder = Path(torch.hub.get_dir(), "checkpoints")
-            raise FileNotFoundError(
-                f"LPIPS ({self.net}) needs {Path(url).name}, which is not in {folder} and could not be fetched "
-                f"({error}). Copy {url} there, or name the file in `weights`; Lite0PerceptualLoss needs no download."
-            ) from error
 
 
 class LogitPerceptualLoss(PerceptualLoss):

@@ -8,6 +8,7 @@ these classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,17 @@ from textok.types import to_uint8
 
 class Accumulator(ABC):
     """Base of all metrics; a subclass documents what its ``update`` takes."""
+
+    def load(self) -> None:  # noqa: B027
+        """Load the network, if the metric has one; to be called at the start, where missing weights shall be noticed.
+
+        Raises:
+            FileNotFoundError: If there are no weights.
+        """
+
+    def conventions(self) -> dict[str, Any]:
+        """What another lab has to know to get the same number from the same images."""
+        return {}
 
     @abstractmethod
     def reset(self) -> None:

@@ -1,10 +1,15 @@
-"""Sums over all processes, or over this one where there is no process group."""
+"""Sums and gathers over all processes, or over this one where there is no process group."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
@@ -12,11 +17,64 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
     Every rank has to call it, those that saw no data with zeros.
     """
-    if not (dist.is_available() and dist.is_initialized()):
+    if not _is_distributed():
         return value
-    total = value.clone()
-    if total.device.type == "cpu" and "cpu" not in dist.get_backend_config():
-        # NCCL alone takes no CPU tensors.
-        total = total.to(torch.device("cuda", torch.cuda.current_device()))
+    total = value.clone().to(_transport_device(value.device))
     dist.all_reduce(total)
     return total.to(value.device)
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows of all ranks one after the other, on the first rank and on the CPU; the other ranks get no rows.
+
+    Ranks may have different numbers of rows, none included. Every rank has to call it.
+    """
+    if not _is_distributed():
+        return rows.cpu()
+    rank, device = dist.get_rank(), _transport_device(rows.device)
+    counts = torch.zeros(dist.get_world_size(), dtype=torch.int64)
+    counts[rank] = len(rows)
+    parts = []
+    # One rank after the other: the first rank holds one copy of everything and the others nothing of it but a part.
+    for source, count in enumerate(sum_over_ranks(counts).tolist()):
+        shape = (count, *rows.shape[1:])
+        part = rows.to(device).contiguous() if source == rank else torch.empty(shape, dtype=rows.dtype, device=device)
+        dist.broadcast(part, source)
+        if rank == 0:
+            parts.append(part.cpu())
+    return torch.cat(parts) if rank == 0 else rows[:0].cpu()
+
+
+def on_first_rank(function: Callable[[], T]) -> T:
+    """Run a function on the first rank only and return its result, or raise its error, on all of them.
+
+    Every rank has to call it; the result must be picklable.
+    """
+    if not _is_distributed():
+        return function()
+    outcome: list = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            outcome[0] = function()
+        except Exception as error:  # raised below, on every rank: the others wait for word
+            outcome[1] = error
+    dist.broadcast_object_list(outcome, 0)
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's rank and the number of processes."""
+    return (dist.get_rank(), dist.get_world_size()) if _is_distributed() else (0, 1)
+
+
+def _is_distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _transport_device(device: torch.device) -> torch.device:
+    """The device that the process group can carry a tensor on: NCCL alone takes no CPU tensors."""
+    if device.type == "cpu" and "cpu" not in dist.get_backend_config():
+        return torch.device("cuda", torch.cuda.current_device())
+    return device

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,9 @@ class PSNR(PairedMean):
     """
 
     name = "psnr"
+
+    def conventions(self) -> dict[str, Any]:
+        return {"mean": "over images", "error": "bytes, at least 1/12"}
 
     def scores(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
         # Squared differences of bytes are integers: exact, and their sum fits int64 at any size.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,10 @@ class SSIM(PairedMean):
     """
 
     name = "ssim"
+
+    def conventions(self) -> dict[str, Any]:
+        window = f"Gaussian, sigma {SIGMA}, {2 * RADIUS + 1} pixels, border dropped"
+        return {"mean": "over images", "window": window, "channels": "each on its own, of bytes"}
 
     def scores(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
         # torchmetrics takes seconds to import.

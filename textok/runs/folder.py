@@ -32,6 +32,15 @@ class RunFolder:
     def checkpoint_folder(self) -> Path:
         return self.path / "checkpoints"
 
+    def check_config(self) -> None:
+        """Raise if there is no run.
+
+        Raises:
+            ValueError: If the folder holds no configuration.
+        """
+        if not self.config_file.is_file():
+            raise ValueError(f"{self.path} is no run folder: it holds no config.yaml")
+
     def checkpoints(self) -> list[Path]:
         """All checkpoints, oldest first."""
         return checkpoints_of(self.path)

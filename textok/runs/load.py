@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import yaml
 
+from textok.datamodules import ImageDataModule
 from textok.modules import TrainingModule
 from textok.modules.weights import mismatches, read_checkpoint
 from textok.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from textok.runs.parser import TextokCLI
+
+
+def load_data(folder: str | Path) -> ImageDataModule:
+    """The datamodule of a run folder, not set up yet.
+
+    Raises:
+        ValueError: If the folder holds no run.
+    """
+    return _parsed(RunFolder(folder)).build_data()
 
 
 def load_run(
@@ -30,15 +43,12 @@ def load_run(
     Raises:
         ValueError: If the folder holds no run, or its checkpoint does not fit its configuration.
     """
-    from textok.runs.parser import TextokCLI
-
     run = RunFolder(folder)
-    if not run.config_file.is_file():
-        raise ValueError(f"{folder} is no run folder: it holds no config.yaml")
+    cli = _parsed(run)
     file = Path(checkpoint) if checkpoint is not None else run.newest_checkpoint()
     state = read_checkpoint(file)
     with torch.random.fork_rng():  # initial weights, about to be replaced, take none of the caller's random numbers
-        module = TextokCLI(yaml.safe_load(run.config_file.read_text()), run=False).model
+        module = cli.build_model()
     problems = mismatches(module.state_dict(), state["state_dict"])
     if problems:
         raise ValueError(f"{file} does not fit {run.config_file}:\n  " + "\n  ".join(problems[:12]))
@@ -48,3 +58,11 @@ def load_run(
         module.ema.load_state_dict(module.trained.state_dict())
     module.to(device).configure_model()
     return module.eval()
+
+
+def _parsed(run: RunFolder) -> TextokCLI:
+    """The command line of a run's configuration: parsed, nothing built."""
+    from textok.runs.parser import TextokCLI
+
+    run.check_config()
+    return TextokCLI(yaml.safe_load(run.config_file.read_text()), run=False)

@@ -25,6 +25,8 @@ import textok.losses
 import textok.models
 import textok.modules  # noqa: F401
 from textok.callbacks import EMA, AtomicCheckpointIO, CurveLogger, ShardWriter
+from textok.datamodules import ImageDataModule
+from textok.modules import TrainingModule
 from textok.modules.weights import checkpoint_step
 from textok.runs.folder import RunFolder
 
@@ -48,7 +50,7 @@ class TextokCLI(LightningCLI):
 
     Args:
         args: Command line after ``textok``, or a configuration as a dict.
-        run: Whether to run a sub-command; False only parses, and builds the model alone: no data, no Trainer.
+        run: Whether to run a sub-command; False only parses: ``build_model`` and ``build_data`` then build one part.
     """
 
     def __init__(self, args: list[str] | dict[str, Any], run: bool = True) -> None:
@@ -92,9 +94,14 @@ class TextokCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         if self.subcommand is not None:
             super().instantiate_classes()
-            return
-        # For ``load_run``: the model alone. What the data dictates was linked when the configuration was parsed.
-        self.model = self.parser.instantiate_classes(Namespace(model=self.config.model)).model
+
+    def build_model(self) -> TrainingModule:
+        """The model alone; what the data dictates to it was linked when the configuration was parsed."""
+        return self.parser.instantiate_classes(Namespace(model=self.config.model)).model
+
+    def build_data(self) -> ImageDataModule:
+        """The datamodule alone."""
+        return self.parser.instantiate_classes(Namespace(data=self.config.data)).data
 
     def before_instantiate_classes(self) -> None:
         if self.subcommand is None:

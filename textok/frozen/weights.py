@@ -1,0 +1,84 @@
+"""Where the weights of a frozen network are: a file that was named, or torch's hub folder, filled where it can be."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+# torchvision's ImageNet weights behind LPIPS: where they are, and how lpips calls the network.
+BACKBONES = {
+    "vgg": "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    "squeeze": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+}
+
+
+def find_weights(name: str, url: str, file: Path | None = None, instead: str = "") -> Path:
+    """The file with a network's weights.
+
+    Args:
+        name: What needs them, for the message.
+        url: Where they are published; fetched into torch's hub folder if they are in neither place.
+        file: The file that the user named, if any.
+        instead: What else can be done without them, for the message.
+
+    Raises:
+        FileNotFoundError: If they are neither on disk nor to be had from the network.
+    """
+    if file is not None:
+        if not file.is_file():
+            raise FileNotFoundError(f"{name}: there is no file {file}; it is {url}")
+        return file
+    path = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    try:
+        torch.hub.download_url_to_file(url, str(path), prefix and prefix.group(1), progress=False)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"{name} needs {path.name}, which is not in {path.parent} and could not be fetched ({error}). "
+            f"Copy {url} there, or name the file in `weights`{'; ' + instead if instead else ''}."
+        ) from error
+    return path
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights' file.
+
+    Raises:
+        ValueError: If the file is damaged, or holds anything but tensors.
+    """
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
+        raise ValueError(
+            f"{path} is damaged or holds no weights ({str(error).splitlines()[0]}): fetch it anew"
+        ) from error
+    if not isinstance(weights, dict):
+        raise ValueError(f"{path} holds a {type(weights).__name__}, not a state dict")
+    return weights
+
+
+def load_backbone(network: nn.Module, net: str, file: Path | None, instead: str = "") -> Path:
+    """Fill the backbone of an ``lpips.LPIPS`` with torchvision's weights and tell which file they came from.
+
+    lpips would fetch them itself, and says nothing useful where it cannot: build it with ``pnet_rand=True``.
+
+    Raises:
+        FileNotFoundError: As ``find_weights``.
+        ValueError: If the weights are those of another network.
+    """
+    path = find_weights(f"LPIPS ({net})", BACKBONES[net], file, instead)
+    weights = read_weights(path)
+    # lpips cuts torchvision's `features` into slices but keeps the layers' numbers.
+    wanted = {name: "features." + name.split(".", 1)[1] for name in network.state_dict()}
+    if {name for name in weights if name.startswith("features.")} != set(wanted.values()):
+        raise ValueError(f"{path} does not hold torchvision's weights of {net}")
+    network.load_state_dict({name: weights[source] for name, source in wanted.items()})
+    return path
