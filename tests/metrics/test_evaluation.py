@@ -66,11 +66,13 @@ def test_batch_size_does_not_show_with_inception(inception, sides, batch_size):
 
 def evaluate_on_rank(rank, folder):
     """One of two ranks: every second image in a shuffled order, the last batch padded by repeating an image."""
+    extractor = Lite0FeatureExtractor(64)
+    # Before the group: it imports timm and with it torch._dynamo, which keeps a group that is there already alive past
+    # its end, and a thread of gloo's that outlives the interpreter aborts the process now and then (torch 2.14).
+    extractor.load()
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     sides = torch.load(f"{folder}/sides.pt", weights_only=True)
-    extractor = Lite0FeatureExtractor(64)
     metrics = DistributionMetrics(extractor, num_references=20, subset_size=15, num_subsets=3)
-    metrics.load()
     collector = metrics.reference_collector()
     for accumulator, side in ((metrics, sides[0]), (collector, sides[1])):
         order = torch.randperm(len(side), generator=torch.Generator().manual_seed(7))
