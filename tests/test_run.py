@@ -173,8 +173,30 @@ def test_evaluation_of_a_generator_does_not_depend_on_the_batch_size(runs):
     ]
     for record in numbers:
         assert record.pop("seconds_per_image") > 0
+    told = json.loads((runs / "generator" / "evaluation" / "generation.json").read_text())["conventions"]
+    assert told["sampler"]["init_args"]["guidance"]["init_args"]["scale"] == 4.0
+    assert told["sampler"]["init_args"]["num_steps"] == 2
     assert numbers[0] == pytest.approx(numbers[1], rel=1e-3)
     assert {"gfed", "gked", "gprecision_lite0"} <= set(numbers[0])
+
+
+def test_evaluation_loads_the_networks_of_pairs_and_takes_a_reference_file(runs, tmp_path):
+    from torchvision.models import vgg16
+
+    from textok.metrics import write_adm
+
+    backbone = vgg16(weights=None).features  # of LPIPS' three the one that 16 pixels are enough for
+    torch.save({f"features.{name}": value for name, value in backbone.state_dict().items()}, tmp_path / "vgg.pth")
+    images = torch.randint(0, 256, (9, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    write_adm(tmp_path / "reference.npz", [images], 9)
+    lpips = {"class_path": "LPIPS", "init_args": {"net": "vgg", "weights": str(tmp_path / "vgg.pth")}}
+    own = evaluate(runs, "tokenizer", "--captions", "[own]")["metrics"]
+    options = ["--captions", "[own]", "--pairs", json.dumps([lpips]), "--reference", str(tmp_path / "reference.npz")]
+    record = evaluate(runs, "tokenizer", *options)
+    assert record["metrics"]["lpips"] > 0 and "psnr" not in record["metrics"]
+    assert record["conventions"]["pairs"]["lpips"]["weights"] == "vgg.pth"
+    assert record["conventions"]["reference"]["file"] == "reference.npz"
+    assert record["metrics"]["rked"] != pytest.approx(own["rked"])
 
 
 def test_evaluation_of_no_run_and_of_an_unknown_metric(runs, tmp_path, capsys):

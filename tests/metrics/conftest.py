@@ -1,9 +1,11 @@
 """Random Inception weights and pictures, which several tests measure."""
 
 import importlib.util
+import json
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 import torch.nn.functional as F
 from PIL import Image
 
@@ -76,6 +78,21 @@ def lite0():
     extractor = Lite0FeatureExtractor(image_size=64)
     extractor.load()
     return extractor
+
+
+@pytest.fixture
+def on_two_ranks(tmp_path):
+    """Runs ``function(rank, folder)`` on two processes, which write ``<rank>.json``, and gives what they wrote."""
+
+    def run(function):
+        other = mp.get_context("spawn").Process(target=function, args=(1, str(tmp_path)))
+        other.start()
+        function(0, str(tmp_path))
+        other.join()
+        assert other.exitcode == 0
+        return [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+
+    return run
 
 
 @pytest.fixture

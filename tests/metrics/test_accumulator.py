@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from textok.metrics import PSNR, SSIM
 
@@ -55,13 +54,8 @@ def measure_on_rank(rank, folder):
     dist.destroy_process_group()
 
 
-def test_world_size_does_not_show(tmp_path):
-    other = mp.get_context("spawn").Process(target=measure_on_rank, args=(1, str(tmp_path)))
-    other.start()
-    measure_on_rank(0, str(tmp_path))
-    other.join()
-    assert other.exitcode == 0
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+def test_world_size_does_not_show(on_two_ranks):
+    first, second = on_two_ranks(measure_on_rank)
     assert first == second
     assert first == pytest.approx(measure(*pairs(), 64, metrics=[PSNR()]), rel=1e-6)
 

@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from textok.metrics import DistributionMetrics, Lite0FeatureExtractor
 from textok.metrics.feature_set import FeatureSetAccumulator
@@ -94,14 +93,9 @@ def evaluate_on_rank(rank, folder):
     dist.destroy_process_group()
 
 
-def test_world_size_does_not_show(lite0, sides, expected, tmp_path):
+def test_world_size_does_not_show(lite0, sides, expected, tmp_path, on_two_ranks):
     torch.save(sides, tmp_path / "sides.pt")
-    other = mp.get_context("spawn").Process(target=evaluate_on_rank, args=(1, str(tmp_path)))
-    other.start()
-    evaluate_on_rank(0, str(tmp_path))
-    other.join()
-    assert other.exitcode == 0
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    first, second = on_two_ranks(evaluate_on_rank)
     assert first == second
     assert first["results"] == pytest.approx(expected, rel=1e-4)
     assert len(first["warnings"]) == 1

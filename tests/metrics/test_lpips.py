@@ -64,6 +64,13 @@ def test_without_weights_it_says_which_file_where_and_how(no_network):
         LPIPS("resnet")
 
 
+def test_images_too_small_for_the_network(metric, pictures):
+    metric.update(pictures(1, seed=0, size=17), pictures(1, seed=1, size=17))
+    small = pictures(1, seed=0, size=16)
+    with pytest.raises(ValueError, match=r"LPIPS \(squeeze\) needs images of at least 17 pixels a side, got 16x16"):
+        metric.update(small, small)
+
+
 def test_before_load():
     images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     with pytest.raises(RuntimeError, match="call load"):

@@ -50,7 +50,7 @@ def make_run(tmp_path):
             (folder / "pictures").mkdir()
             originals, reconstructed = ([tile(*colour) for colour in row] for row in more["colours"])
             rows = [originals, reconstructed, originals, originals]
-            labels = ["original", "with its caption", "without a caption", "with another caption"]
+            labels = ["original", "with its caption", "without a caption", "with another image's"]
             footers = [[("a caption", 7, "#000000")]] * len(originals)
             picture = draw_grid(rows, labels, footers, title="Reconstructions of held-out images at step 40")
             picture.save(folder / "pictures" / "reconstruction.png")

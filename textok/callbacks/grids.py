@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from textok.callbacks.captions import other_captions
 from textok.callbacks.drawing import DARK, GREY, draw_grid
 from textok.callbacks.pictures import publish_picture
+from textok.metrics import other_captions
 from textok.types import Batch, Request, to_uint8
 
 
@@ -79,7 +79,7 @@ class ReconstructionGrid(Callback):
             return
         grid = draw_grid(
             list(zip(*(pictures for pictures, _, _ in self._columns))),
-            row_labels=["original", "with its caption", "without a caption", "with another caption"],
+            row_labels=["original", "with its caption", "without a caption", "with another image's"],
             footers=[
                 [(own or "(no caption)", 7, DARK), (f"other: {other}" if other else "", 4, GREY)]
                 for _, own, other in self._columns

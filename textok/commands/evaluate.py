@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
-
-#: What the columns of a reconstruction's table are called.
-CAPTIONS = {"own": "own caption", "empty": "no caption", "other": "another's"}
 
 
 def build_parser() -> ArgumentParser:
@@ -45,7 +43,13 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--num_samples", type=int, default=50_000, help="stage 2: samples to make")
     parser.add_argument("--batch_size", type=int, default=64, help="stage 2: samples made at once")
     parser.add_argument("--seed", type=int, default=0, help="stage 2: seed of the samples")
-    parser.add_argument("--checkpoint", type=Path, default=None, help="a checkpoint of the run; the newest if null")
+    parser.add_argument(
+        "--checkpoint", type=Path | None, default=None, help="a checkpoint of the run; the newest if null"
+    )
+    parser.add_argument("--device", type=str | None, default=None, help="where to compute; a GPU if there is one")
+    parser.add_argument(
+        "--reference", type=Path | None, default=None, help="ADM's npz file to compare with; the run's data if null"
+    )
     parser.add_argument(
         "--references",
         type=Path,
@@ -64,39 +68,45 @@ def main(args: list[str]) -> None:
     parser = build_parser()
     options = parser.instantiate_classes(parser.parse_args(args[1:]))
 
-    from textok.metrics.evaluation import DistributionMetrics
+    from textok.metrics import DistributionMetrics
     from textok.runs.evaluation import RunEvaluation
+    from textok.types import Generates
 
     evaluation = RunEvaluation(
         options.run,
         DistributionMetrics(options.extractor, options.metrics),
         options.references.expanduser(),
+        options.reference,
         options.checkpoint,
+        options.device,
     )
-    if evaluation.stage == "reconstruction":
-        record = evaluation.reconstruction(options.captions, options.pairs)
+    if isinstance(evaluation.module, Generates):
+        show(evaluation.generation(options.num_samples, options.batch_size, options.seed))
     else:
-        record = evaluation.generation(options.num_samples, options.batch_size, options.seed)
-    show(record, options.run / "evaluation" / f"{evaluation.stage}.json")
+        show(evaluation.reconstruction(options.captions, options.pairs))
 
 
-def show(record: dict[str, Any], file: Path) -> None:
-    """Print the numbers, the warnings and where everything was written."""
+def show(file: Path) -> None:
+    """Print an evaluation's numbers and warnings: a row a metric, a column a caption."""
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from textok.report.labels import CAPTIONS, split_caption
+
+    record = json.loads(file.read_text())
     told = record["conventions"]
-    captions = told.get("captions", ["own"])
+    rows: dict[str, dict[str, str]] = {}
+    for name, value in record["metrics"].items():
+        metric, ending = split_caption(name)
+        rows.setdefault(metric, {})[ending] = f"{value:.5g}"
+    endings = [ending for ending in CAPTIONS if any(ending in row for row in rows.values())]
     table = Table(title=f"{file.stem}: {told['num_images']:,} images, {told['checkpoint']}", title_justify="left")
     table.add_column("metric")
-    for kind in captions if "captions" in told else ["value"]:
-        table.add_column(CAPTIONS.get(kind, kind), justify="right")
-    endings = ["" if kind == "own" else f"_{kind}" for kind in captions]
-    names = [name for name in record["metrics"] if not name.endswith(("_empty", "_other"))]
-    for name in names or [name.removesuffix(endings[0]) for name in record["metrics"]]:
-        values = [record["metrics"].get(f"{name}{ending}") for ending in endings]
-        table.add_row(name, *("" if value is None else f"{value:.5g}" for value in values))
+    for ending in endings:
+        table.add_column(CAPTIONS[ending] if told.get("pairs") else "value", justify="right")
+    for metric, values in rows.items():
+        table.add_row(metric, *(values.get(ending, "") for ending in endings))
+    console = Console()
     console.print(table)
     for warning in record["warnings"]:
         console.print(f"note: {warning}", soft_wrap=True, markup=False, highlight=False)

@@ -71,7 +71,7 @@ def show(stages: dict[str, Path]) -> None:
         table.add_row(name, f"{record['step']:,} steps, {record['images_seen']:,} images, {minutes:.1f} minutes")
     table.add_section()
     values = tokenizer["metrics"]
-    for ending, caption in (("", "own caption"), ("_empty", "no caption"), ("_other", "another image's caption")):
+    for ending, caption in (("", "own caption"), ("_empty", "no caption"), ("_other", "another image's")):
         quality = f"PSNR {values[f'val/psnr{ending}']:.2f} dB   SSIM {values[f'val/ssim{ending}']:.4f}"
         table.add_row(f"held-out, {caption}", quality)
     table.add_section()

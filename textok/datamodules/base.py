@@ -15,7 +15,7 @@ from lightning.pytorch import LightningDataModule
 from textok.datamodules.dataset import CaptionedImages, Samples
 from textok.datamodules.loader import FixedLoader, ResumableLoader
 from textok.datamodules.policies import CaptionPolicy, FirstCaption
-from textok.datamodules.transforms import Augmentation
+from textok.datamodules.transforms import FIT_SQUARE, Augmentation
 from textok.types import Batch, from_uint8
 
 
@@ -114,6 +114,11 @@ class ImageDataModule(LightningDataModule, ABC):
     def class_names(self) -> list[str]:
         """The name of each label."""
         return self.splits.class_names
+
+    @property
+    def preprocessing(self) -> str:
+        """What evaluation does to a picture: a reference that was measured with another cannot be compared with."""
+        return f"{FIT_SQUARE} to {self.image_size}x{self.image_size}"
 
     def class_captions(self) -> list[list[str]]:
         """Captions of each class that class-conditional sampling may draw from.

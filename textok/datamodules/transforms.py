@@ -40,6 +40,10 @@ class Augmentation:
             )
 
 
+#: What ``fit_square`` does, for the record of a measurement.
+FIT_SQUARE = "the largest centred square, bicubic with antialiasing"
+
+
 def fit_square(image: Tensor, image_size: int) -> Tensor:
     """Evaluation: the largest centred square of the picture, resized.
 

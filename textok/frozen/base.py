@@ -39,6 +39,9 @@ class Frozen(nn.Module):
         else:
             super().__setattr__(name, value)
 
+    def __deepcopy__(self, memo: dict) -> Frozen:
+        return self  # it never changes, so copies of what holds it share one network
+
     def _apply(self, fn: Callable, recurse: bool = True) -> Frozen:
         # A parent's ``to_empty`` (meta-device start, sharding) must not empty real weights: only what ``fn`` does to
         # device and type is followed, which a scalar tells.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -62,10 +64,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def load_backbone(network: nn.Module, net: str, file: Path | None, instead: str = "") -> Path:
-    """Fill the backbone of an ``lpips.LPIPS`` with torchvision's weights and tell which file they came from.
+def lpips_network(
+    make: Callable[..., nn.Module], net: str, file: Path | None, instead: str = ""
+) -> tuple[nn.Module, Path]:
+    """LPIPS v0.1 with torchvision's weights in its backbone, and the file they came from.
 
-    lpips would fetch them itself, and says nothing useful where it cannot: build it with ``pnet_rand=True``.
+    lpips would fetch them itself, and says nothing useful where it cannot: it gets them from here.
+
+    Args:
+        make: ``lpips.LPIPS``, which takes seconds to import: only who needs it does.
+        net: Name of the backbone.
+        file: The file that the user named, if any.
+        instead: What else can be done without the weights, for the message.
 
     Raises:
         FileNotFoundError: As ``find_weights``.
@@ -73,9 +83,13 @@ def load_backbone(network: nn.Module, net: str, file: Path | None, instead: str 
     """
     path = find_weights(f"LPIPS ({net})", BACKBONES[net], file, instead)
     weights = read_weights(path)
+    # Real weights, whatever device is the default. lpips calls torchvision in an old way, at which torchvision warns.
+    with torch.device("cpu"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        network = make(net=net, pnet_rand=True, verbose=False)
     # lpips cuts torchvision's `features` into slices but keeps the layers' numbers.
-    wanted = {name: "features." + name.split(".", 1)[1] for name in network.state_dict()}
+    wanted = {name: "features." + name.split(".", 1)[1] for name in network.net.state_dict()}
     if {name for name in weights if name.startswith("features.")} != set(wanted.values()):
         raise ValueError(f"{path} does not hold torchvision's weights of {net}")
-    network.load_state_dict({name: weights[source] for name, source in wanted.items()})
-    return path
+    network.net.load_state_dict({name: weights[source] for name, source in wanted.items()})
+    return network, path

@@ -6,7 +6,6 @@ Only the reconstruction gets a gradient; the picture's features are computed wit
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from textok.frozen import Frozen, Lite0, LogitNetwork
 from textok.frozen.resize import resize
-from textok.frozen.weights import BACKBONES, load_backbone
+from textok.frozen.weights import BACKBONES, lpips_network
 from textok.losses.precision import full
 
 
@@ -72,13 +71,8 @@ class LPIPSLoss(PerceptualLoss):
             return
         import lpips
 
-        # Real weights, even where the model around is built on the meta device. lpips calls torchvision in an old way,
-        # at which torchvision warns.
-        with torch.device("cpu"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            network = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False)
-        load_backbone(network.net, self.net, self.weights, instead="Lite0PerceptualLoss needs no download")
-        self.frozen.network = network
+        instead = "Lite0PerceptualLoss needs no download"
+        self.frozen.network, _ = lpips_network(lpips.LPIPS, self.net, self.weights, instead)
 
     def features(self, images: Tensor) -> Sequence[Tensor]:
         network = self.frozen.network

@@ -2,6 +2,8 @@
 
 from textok.metrics.accumulator import Accumulator, PairedMean
 from textok.metrics.adm import adm_reference, count_adm_images, read_adm_images, read_adm_statistics, write_adm
+from textok.metrics.captioned import CaptionedReconstruction
+from textok.metrics.captions import other_captions
 from textok.metrics.clip_score import CLIPScore
 from textok.metrics.dinov2 import DINOv2Features
 from textok.metrics.evaluation import DistributionMetrics
@@ -19,6 +21,7 @@ __all__ = [
     "SSIM",
     "Accumulator",
     "CLIPScore",
+    "CaptionedReconstruction",
     "DINOv2Features",
     "DistributionMetrics",
     "FeatureExtractor",
@@ -31,6 +34,7 @@ __all__ = [
     "adm_reference",
     "cached_reference",
     "count_adm_images",
+    "other_captions",
     "read_adm_images",
     "read_adm_statistics",
     "read_reference",

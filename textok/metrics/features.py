@@ -65,9 +65,6 @@ class FeatureExtractor(Frozen, ABC):
         It is part of the key under which reference statistics are cached.
         """
 
-    def __deepcopy__(self, memo: dict) -> FeatureExtractor:
-        return self  # it never changes, so copies of a metric share one network
-
     @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from textok.frozen import Frozen
-from textok.frozen.weights import BACKBONES, load_backbone
+from textok.frozen.weights import BACKBONES, lpips_network
 from textok.metrics.accumulator import PairedMean
 from textok.metrics.features import describe_file
 from textok.metrics.precision import full_precision
 from textok.types import from_uint8
+
+#: Fewest pixels a side that the backbone's poolings leave anything of.
+SMALLEST = {"vgg": 16, "alex": 31, "squeeze": 17}
 
 
 class LPIPS(PairedMean):
@@ -52,14 +53,16 @@ class LPIPS(PairedMean):
             return
         import lpips
 
-        # Real weights, whatever device is the default. lpips calls torchvision in an old way, at which it warns.
-        with torch.device("cpu"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            network = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False)
-        self._file = load_backbone(network.net, self.net, self.weights, "leave LPIPS out of the metrics")
-        self.frozen.network = network
+        instead = "leave LPIPS out of the metrics"
+        self.frozen.network, self._file = lpips_network(lpips.LPIPS, self.net, self.weights, instead)
 
     def scores(self, originals: Tensor, reconstructions: Tensor) -> Tensor:
+        height, width = originals.shape[-2:]
+        if min(height, width) < SMALLEST[self.net]:
+            raise ValueError(
+                f"LPIPS ({self.net}) needs images of at least {SMALLEST[self.net]} pixels a side, "
+                f"got {height}x{width}: leave LPIPS out of the metrics"
+            )
         self.frozen.to(originals.device)
         with full_precision(originals.device):
             return self.frozen.network(from_uint8(originals), from_uint8(reconstructions)).flatten()  # (B,)

@@ -14,8 +14,8 @@ from textok.report.record import TEXT, RunRecord
 
 #: Metrics that answer how good a stage is, the paper's own first.
 QUALITY = {
-    "tokenizer": ("rfid", "rfd_dinov2", "rfed", "rked", "fed", "ked", "lpips", "psnr", "ssim"),
-    "generator": ("gfid", "gfd_dinov2", "gfed", "gked", "fid", "fed", "ked", "gis", "gprecision", "grecall"),
+    "tokenizer": ("rfid", "rfd_dinov2", "rfed", "rked", "lpips", "psnr", "ssim"),
+    "generator": ("gfid", "gfd_dinov2", "gfed", "gked", "gis", "gprecision", "grecall"),
 }
 #: The name under which an evaluation says how long it sampled.
 TIME = "seconds_per_image"

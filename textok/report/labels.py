@@ -5,29 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+#: What is measured of reconstructions (r…) and of samples (g…): its name, its unit, which way is better.
+DISTANCES = {
+    "fid": ("FID", "", "lower"),
+    "sfid": ("sFID", "", "lower"),
+    "kid": ("KID", "", "lower"),
+    "is": ("IS", "", "higher"),
+    "precision": ("Precision", "", "higher"),
+    "recall": ("Recall", "", "higher"),
+    "fd_dinov2": ("FD-DINOv2", "", "lower"),
+    "kd_dinov2": ("KD-DINOv2", "", "lower"),
+    "precision_dinov2": ("Precision DINOv2", "", "higher"),
+    "recall_dinov2": ("Recall DINOv2", "", "higher"),
+    "fed": ("FED", "", "lower"),
+    "ked": ("KED", "", "lower"),
+    "precision_lite0": ("Precision Lite0", "", "higher"),
+    "recall_lite0": ("Recall Lite0", "", "higher"),
+}
+
 #: Metric → its name, its unit, and whether lower or higher is better. Others show under their own name.
 LABELS = {
-    "rfid": ("rFID", "", "lower"),
-    "gfid": ("gFID", "", "lower"),
-    "fid": ("FID", "", "lower"),
-    "gsfid": ("gsFID", "", "lower"),
-    "rkid": ("rKID", "", "lower"),
-    "gkid": ("gKID", "", "lower"),
-    "rfd_dinov2": ("rFD DINOv2", "", "lower"),
-    "gfd_dinov2": ("gFD DINOv2", "", "lower"),
-    "rfed": ("rFED", "", "lower"),
-    "gfed": ("gFED", "", "lower"),
-    "fed": ("FED", "", "lower"),
-    "rked": ("rKED", "", "lower"),
-    "gked": ("gKED", "", "lower"),
-    "ked": ("KED", "", "lower"),
+    **{f"{of}{key}": (f"{of}{name}", *rest) for of in "rg" for key, (name, *rest) in DISTANCES.items()},
     "lpips": ("LPIPS", "", "lower"),
     "psnr": ("PSNR", "dB", "higher"),
     "ssim": ("SSIM", "", "higher"),
-    "ris": ("rIS", "", "higher"),
-    "gis": ("gIS", "", "higher"),
-    "gprecision": ("gPrecision", "", "higher"),
-    "grecall": ("gRecall", "", "higher"),
     "clip_score": ("CLIP score", "", "higher"),
     "r1": ("R1", "", ""),
     "lecam": ("LeCAM", "", ""),
@@ -41,8 +42,11 @@ LABELS = {
     "logit_gap": ("Logit gap", "logits", ""),
 }
 
+#: Ending of a number that stands beside a metric → what it is.
+BESIDE = {"_std": "deviation", "_floor": "between real images"}
+
 #: Ending of a reconstruction metric → which caption it was measured with.
-CAPTIONS = {"": "own caption", "_empty": "no caption", "_other": "another caption"}
+CAPTIONS = {"": "own caption", "_empty": "no caption", "_other": "another image's"}
 
 #: Endings of what is logged to watch the optimisation and the machine rather than to be minimised.
 WATCHED = ("grad_norm", "learning_rate", "latent_std", "logit_gap", "accuracy", "per_second", "fraction")
@@ -50,7 +54,12 @@ WATCHED = ("grad_norm", "learning_rate", "latent_std", "logit_gap", "accuracy", 
 
 def title(metric: str) -> str:
     """A metric's name for people."""
-    return LABELS[metric][0] if metric in LABELS else metric.replace("_", " ").capitalize()
+    if metric in LABELS:
+        return LABELS[metric][0]
+    for ending, what in BESIDE.items():
+        if metric.removesuffix(ending) in LABELS:
+            return f"{LABELS[metric.removesuffix(ending)][0]} {what}"
+    return metric.replace("_", " ").capitalize()
 
 
 def axis(metric: str) -> str:

@@ -5,8 +5,8 @@ The accumulators are those of the callbacks; here they run without a Trainer, fr
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,28 +16,29 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from textok.callbacks.captions import other_captions
 from textok.callbacks.display import open_display
 from textok.callbacks.results import installed_version
-from textok.datamodules import ImageDataModule
-from textok.metrics import PSNR, SSIM, PairedMean
-from textok.metrics.evaluation import DistributionMetrics
+from textok.callbacks.throughput import synchronize
+from textok.datamodules import CaptionedImages, FixedLoader, ImageDataModule
+from textok.metrics import CaptionedReconstruction, DistributionMetrics, PairedMean
+from textok.metrics.adm import adm_reference
 from textok.metrics.reference import Reference, cached_reference
-from textok.modules import GeneratorModule, TokenizerModule
 from textok.runs.folder import RunFolder
 from textok.runs.load import load_data, load_run
 from textok.storage import sha256, write_json
-from textok.types import Batch, Request, from_uint8
+from textok.types import Request, from_uint8
 
 
 class RunEvaluation:
-    """The evaluation of one run: reconstructions of stage 1, samples of stage 2.
+    """The evaluation of one run: reconstructions of any run, samples of one of stage 2.
 
     Args:
         run: The run folder.
-        metrics: Distances of the images' distribution; its extractor is loaded at once.
+        distances: Distances of the images' distribution; their extractor is loaded at once.
         references: Folder in which the measured reference sets are kept.
+        reference: ADM's npz file to compare with; None takes the run's own data.
         checkpoint: A checkpoint of the run; the newest by default.
+        device: Where to compute; the accelerator by default, if there is one.
         console: Where progress is shown.
 
     Raises:
@@ -48,25 +49,31 @@ class RunEvaluation:
     def __init__(
         self,
         run: str | Path,
-        metrics: DistributionMetrics,
+        distances: DistributionMetrics,
         references: str | Path,
+        reference: str | Path | None = None,
         checkpoint: str | Path | None = None,
+        device: torch.device | str | None = None,
         console: Console | None = None,
     ) -> None:
+        if device is None:
+            device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+        self.device = torch.device(device)
         self.folder = RunFolder(run)
-        self.folder.check_config()
-        metrics.load()  # before anything that takes long: missing weights shall not be missed after an hour
-        self.module = load_run(run, checkpoint=checkpoint)
+        self.config = self.folder.config()
+        distances.load(self.device)  # before anything that takes long: missing weights shall not be missed in an hour
         self.checkpoint = Path(checkpoint) if checkpoint is not None else self.folder.newest_checkpoint()
+        self.module = load_run(run, checkpoint=self.checkpoint, device=self.device)
         self.data: ImageDataModule = load_data(run)
         self.data.setup()
-        self.metrics = metrics
+        self.distances = distances
         self.references = Path(references)
+        self.reference_file = None if reference is None else Path(reference)
         self.console = console or Console()
 
     def reconstruction(
-        self, captions: Sequence[str] = ("own", "empty", "other"), pairs: Iterable[PairedMean] | None = None
-    ) -> dict[str, Any]:
+        self, captions: Sequence[str] = ("own", "empty", "other"), pairs: Sequence[PairedMean] | None = None
+    ) -> Path:
         """Reconstruct every held-out image and write ``evaluation/reconstruction.json``.
 
         The reference is the held-out images in the model's own crop (TiTok's convention for rFID).
@@ -76,44 +83,24 @@ class RunEvaluation:
             pairs: Metrics of an original and its reconstruction; PSNR and SSIM by default.
 
         Returns:
-            What was written: metrics, warnings and conventions.
+            The file: metrics, warnings and conventions.
         """
-        unknown = set(captions) - {"own", "empty", "other"}
-        if unknown or not captions:
-            raise ValueError(f"captions must be among own, empty, other; got {sorted(unknown) or 'none'}")
+        metrics = CaptionedReconstruction(captions, pairs, self.distances)
+        metrics.load(self.device)
         loader = self.data.val_dataloader()
         reference = self._reference("held-out", self.data.splits.held_out, loader)
-        pairs = list(pairs) if pairs is not None else [PSNR(), SSIM()]
-        paired = {kind: copy.deepcopy(pairs) for kind in captions}
-        distances = {kind: copy.deepcopy(self.metrics) for kind in captions}
-        spare: list[str] = []
-        for batch in self._shown("reconstructing", loader, len(loader), "batches"):
-            images, rows = from_uint8(batch.image), batch.valid.tolist()
-            choices: dict[str, list[str | None]] = {
-                "own": list(batch.caption),
-                "empty": [""] * len(rows),
-                "other": other_captions(batch.caption, rows, spare),
-            }
-            for kind in captions:
-                valid = batch.valid & torch.tensor([caption is not None for caption in choices[kind]])
-                made = self.module.reconstruct(images, [caption or "" for caption in choices[kind]], batch.label)
-                for metric in paired[kind]:
-                    metric.update(images, made, valid=valid)
-                distances[kind].update(made, batch.index, valid)
-            spare = [caption for caption, is_valid in zip(batch.caption, rows) if is_valid] or spare
-        numbers: dict[str, float] = {}
-        warnings: list[str] = []
-        for kind in captions:
-            ending = "" if kind == "own" else f"_{kind}"
-            for metric in paired[kind]:
-                numbers |= {f"{name}{ending}": value for name, value in metric.compute().items()}
-            for name, value in distances[kind].compute(reference).items():
-                numbers[f"r{name}{ending}"] = value
-            warnings += distances[kind].warnings
-        told = {"num_images": len(self.data.splits.held_out), "captions": list(captions)}
-        return self._write("reconstruction", numbers, warnings, told, reference)
+        for batch in self._shown("reconstructing", loader, len(loader)):
+            images, label = from_uint8(batch.image.to(self.device)), batch.label.to(self.device)
 
-    def generation(self, num_samples: int, batch_size: int = 64, seed: int = 0) -> dict[str, Any]:
+            def reconstruct(chosen: list[str], images: Tensor = images, label: Tensor = label) -> Tensor:
+                return self.module.reconstruct(images, chosen, label)
+
+            metrics.update(reconstruct, images, batch.caption, batch.index, batch.valid)
+        numbers = metrics.compute(reference)
+        conventions = {"num_images": len(self.data.splits.held_out), **metrics.conventions()}
+        return self._write("reconstruction", numbers, metrics.warnings, conventions, reference)
+
+    def generation(self, num_samples: int, batch_size: int = 64, seed: int = 0) -> Path:
         """Sample equally many pictures of every class and write ``evaluation/generation.json``.
 
         The reference is the training set in the model's own crop, without augmentation.
@@ -122,89 +109,102 @@ class RunEvaluation:
             num_samples: How many; the i-th is of class i modulo the number of classes.
             batch_size: Samples made at once; no number depends on it.
             seed: Seed of the samples.
+
+        Returns:
+            The file: metrics, warnings and conventions.
         """
         for name, value in {"num_samples": num_samples, "batch_size": batch_size}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         reference = self._reference("training", self.data.splits.train, self.data.predict_dataloader())
         classes = max(1, self.data.num_classes)
-        distances = copy.deepcopy(self.metrics)
+        self.distances.reset()
         seconds = 0.0
         starts = range(0, num_samples, batch_size)
-        for start in self._shown("sampling", starts, len(starts), "batches"):
+        for start in self._shown("sampling", starts, len(starts)):
             numbers = range(start, min(start + batch_size, num_samples))
             requests = [Request(i, i % classes, None, seed) for i in numbers]
             begin = time.perf_counter()
             made = self.module.generate(requests)
+            synchronize(self.device)
             seconds += time.perf_counter() - begin
-            distances.update(made, torch.tensor(list(numbers)))
-        results = {f"g{name}": value for name, value in distances.compute(reference).items()}
+            self.distances.update(made, torch.tensor(list(numbers)))
+        results = {f"g{name}": value for name, value in self.distances.compute(reference).items()}
         results["seconds_per_image"] = seconds / num_samples
-        sampler = self.module.sampler
-        told = {
+        conventions = {
             "num_images": num_samples,
-            "labels": "equal numbers of every class",
-            "sampler": type(sampler.scheduler).__name__,
-            "steps": sampler.num_steps,
-            "guidance": repr(sampler.guidance),
+            "labels": f"sample i is of class i modulo {classes}",
+            "captions": "drawn from the class's list in the checkpoint",
+            "sampler": told(self.config["model"]["init_args"]["sampler"]),
             "seed": seed,
         }
-        return self._write("generation", results, distances.warnings, told, reference)
+        return self._write("generation", results, self.distances.warnings, conventions, reference)
 
-    @property
-    def stage(self) -> str:
-        """``reconstruction`` for a run of stage 1, ``generation`` for one of stage 2."""
-        if isinstance(self.module, GeneratorModule):
-            return "generation"
-        assert isinstance(self.module, TokenizerModule)
-        return "reconstruction"
+    def _reference(self, split: str, images: CaptionedImages, loader: FixedLoader) -> Reference:
+        """The real images to compare with: the file that was named, or a split, from the cache or measured now."""
+        collector = self.distances.reference_collector()
+        if self.reference_file is not None:
+            reference = adm_reference(self.reference_file, collector)
+        else:
+            keys = "\n".join(images.key(i) for i in range(len(images)))
+            identity = {
+                "dataset": type(self.data).__name__,
+                "split": split,
+                "preprocessing": self.data.preprocessing,
+                "num_images": len(images),
+                "keys_sha256": hashlib.sha256(keys.encode()).hexdigest(),
+            }
 
-    def _reference(self, split: str, images: Any, loader: Iterable[Batch]) -> Reference:
-        """The real images of a split, from the cache or measured now."""
-        keys = hashlib.sha256("\n".join(images.key(i) for i in range(len(images))).encode()).hexdigest()[:16]
-        identity = {
-            "dataset": type(self.data).__name__,
-            "split": split,
-            "preprocessing": f"largest centred square, bicubic with antialiasing to {self.data.image_size}",
-            "num_images": len(images),
-            "keys_sha256": keys,
-        }
+            def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+                for batch in self._shown(f"reference: the {split} images", loader, len(loader)):
+                    yield batch.image, batch.index, batch.valid
 
-        def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-            for batch in self._shown(f"reference: the {split} images", loader, len(loader), "batches"):
-                yield batch.image, batch.index, batch.valid
-
-        reference = cached_reference(self.references, identity, self.metrics.reference_collector(), batches)
-        self.metrics.check(reference)
+            reference = cached_reference(self.references, identity, collector, batches)
+        self.distances.check(reference)
         return reference
 
-    def _shown(self, title: str, parts: Iterable[Any], total: int, unit: str) -> Iterator[Any]:
-        """The parts, with a progress bar and the time left."""
-        display = open_display(self.console, title, total, unit)
+    def _shown(self, title: str, batches: Iterable[Any], total: int) -> Iterator[Any]:
+        """The batches, with a progress bar and the time left."""
+        display = open_display(self.console, title, total, "batches")
         begin = time.perf_counter()
         try:
-            for done, part in enumerate(parts, 1):
-                yield part
+            for done, batch in enumerate(batches, 1):
+                yield batch
                 if display.is_due(done):
                     display.update(done, (time.perf_counter() - begin) / done * (total - done), "")
         finally:
             display.stop()
 
     def _write(
-        self, name: str, numbers: dict[str, float], warnings: list[str], told: dict[str, Any], reference: Reference
-    ) -> dict[str, Any]:
+        self,
+        name: str,
+        numbers: dict[str, float],
+        warnings: list[str],
+        conventions: dict[str, Any],
+        reference: Reference,
+    ) -> Path:
         record = {
             "metrics": numbers,
-            "warnings": list(dict.fromkeys(warnings)),
+            "warnings": warnings,
             "conventions": {
-                **told,
+                **conventions,
                 "weights": "averages (EMA)",
                 "checkpoint": self.checkpoint.name,
                 "checkpoint_sha256": sha256(self.checkpoint),
-                "precision": "float32",
-                **self.metrics.conventions(reference),
+                "precision": str(self.module.dtype).removeprefix("torch."),
+                **self.distances.conventions(reference),
                 "textok": installed_version("textok"),
             },
         }
-        write_json(self.folder.path / "evaluation" / f"{name}.json", record)
-        return record
+        path = self.folder.path / "evaluation" / f"{name}.json"
+        write_json(path, record)
+        return path
+
+
+def told(config: Any) -> Any:
+    """A configuration as JSON can hold it: without infinities, which diffusers' schedulers have as defaults."""
+    if isinstance(config, dict):
+        return {key: told(value) for key, value in config.items()}
+    if isinstance(config, list):
+        return [told(value) for value in config]
+    return str(config) if isinstance(config, float) and not math.isfinite(config) else config

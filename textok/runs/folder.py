@@ -32,14 +32,15 @@ class RunFolder:
     def checkpoint_folder(self) -> Path:
         return self.path / "checkpoints"
 
-    def check_config(self) -> None:
-        """Raise if there is no run.
+    def config(self) -> dict[str, Any]:
+        """The run's resolved configuration.
 
         Raises:
-            ValueError: If the folder holds no configuration.
+            ValueError: If the folder holds none.
         """
         if not self.config_file.is_file():
             raise ValueError(f"{self.path} is no run folder: it holds no config.yaml")
+        return yaml.safe_load(self.config_file.read_text())
 
     def checkpoints(self) -> list[Path]:
         """All checkpoints, oldest first."""
@@ -69,7 +70,7 @@ class RunFolder:
             ValueError: If the folder holds another run or something else.
         """
         if self.config_file.exists():
-            differences = compare_configs(yaml.safe_load(self.config_file.read_text()), config)
+            differences = compare_configs(self.config(), config)
             if differences:
                 raise ValueError(
                     f"{self.path} holds a run with another configuration:\n  "

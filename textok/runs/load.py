@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
-import yaml
 
 from textok.datamodules import ImageDataModule
 from textok.modules import TrainingModule
@@ -64,5 +63,4 @@ def _parsed(run: RunFolder) -> TextokCLI:
     """The command line of a run's configuration: parsed, nothing built."""
     from textok.runs.parser import TextokCLI
 
-    run.check_config()
-    return TextokCLI(yaml.safe_load(run.config_file.read_text()), run=False)
+    return TextokCLI(run.config(), run=False)

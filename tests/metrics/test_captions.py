@@ -1,6 +1,6 @@
 """Which caption another image lends."""
 
-from textok.callbacks.captions import other_captions
+from textok.metrics import other_captions
 
 
 def test_a_different_caption_of_a_valid_image_half_a_batch_on():
