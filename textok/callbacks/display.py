@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+T = TypeVar("T")
 
 
 class Display(ABC):
@@ -120,6 +124,19 @@ class PlainDisplay(Display):
 def open_display(console: Console, title: str, total: int | None, unit: str, done: int = 0) -> Display:
     """The display that fits the console."""
     return (LiveDisplay if console.is_terminal else PlainDisplay)(console, title, total, unit, done)
+
+
+def track(console: Console, title: str, parts: Iterable[T], total: int, unit: str = "batches") -> Iterator[T]:
+    """The parts of a task one by one, with its progress and the time left; a part counts once the next is asked for."""
+    display = open_display(console, title, total, unit)
+    begin = time.perf_counter()
+    try:
+        for done, part in enumerate(parts, 1):
+            yield part
+            if display.is_due(done):
+                display.update(done, (time.perf_counter() - begin) / done * (total - done), "")
+    finally:
+        display.stop()
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from textok.callbacks.display import open_display
+from textok.callbacks.display import track
 from textok.callbacks.results import installed_version
 from textok.callbacks.throughput import synchronize
 from textok.datamodules import CaptionedImages, FixedLoader, ImageDataModule
@@ -24,7 +24,7 @@ from textok.metrics import CaptionedReconstruction, DistributionMetrics, PairedM
 from textok.metrics.adm import adm_reference
 from textok.metrics.reference import Reference, cached_reference
 from textok.runs.folder import RunFolder
-from textok.runs.load import load_data, load_run
+from textok.runs.load import default_device, load_data, load_run
 from textok.storage import sha256, write_json
 from textok.types import Request, from_uint8
 
@@ -56,9 +56,7 @@ class RunEvaluation:
         device: torch.device | str | None = None,
         console: Console | None = None,
     ) -> None:
-        if device is None:
-            device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = default_device() if device is None else torch.device(device)
         self.folder = RunFolder(run)
         self.config = self.folder.config()
         distances.load(self.device)  # before anything that takes long: missing weights shall not be missed in an hour
@@ -89,7 +87,7 @@ class RunEvaluation:
         metrics.load(self.device)
         loader = self.data.val_dataloader()
         reference = self._reference("held-out", self.data.splits.held_out, loader)
-        for batch in self._shown("reconstructing", loader, len(loader)):
+        for batch in track(self.console, "reconstructing", loader, len(loader)):
             images, label = from_uint8(batch.image.to(self.device)), batch.label.to(self.device)
 
             def reconstruct(chosen: list[str], images: Tensor = images, label: Tensor = label) -> Tensor:
@@ -121,7 +119,7 @@ class RunEvaluation:
         self.distances.reset()
         seconds = 0.0
         starts = range(0, num_samples, batch_size)
-        for start in self._shown("sampling", starts, len(starts)):
+        for start in track(self.console, "sampling", starts, len(starts)):
             numbers = range(start, min(start + batch_size, num_samples))
             requests = [Request(i, i % classes, None, seed) for i in numbers]
             begin = time.perf_counter()
@@ -156,24 +154,12 @@ class RunEvaluation:
             }
 
             def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-                for batch in self._shown(f"reference: the {split} images", loader, len(loader)):
+                for batch in track(self.console, f"reference: the {split} images", loader, len(loader)):
                     yield batch.image, batch.index, batch.valid
 
             reference = cached_reference(self.references, identity, collector, batches)
         self.distances.check(reference)
         return reference
-
-    def _shown(self, title: str, batches: Iterable[Any], total: int) -> Iterator[Any]:
-        """The batches, with a progress bar and the time left."""
-        display = open_display(self.console, title, total, "batches")
-        begin = time.perf_counter()
-        try:
-            for done, batch in enumerate(batches, 1):
-                yield batch
-                if display.is_due(done):
-                    display.update(done, (time.perf_counter() - begin) / done * (total - done), "")
-        finally:
-            display.stop()
 
     def _write(
         self,

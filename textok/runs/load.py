@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from textok.runs.parser import TextokCLI
 
 
+def default_device() -> torch.device:
+    """The accelerator where there is one, else the CPU."""
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+
+
 def load_data(folder: str | Path) -> ImageDataModule:
     """The datamodule of a run folder, not set up yet.
 
