@@ -144,7 +144,7 @@ def test_a_loaded_run_samples_without_data_or_trainer(runs):
 
 def evaluate(runs: Path, stage: str, *options: str) -> dict:
     lite0 = ["--extractor", "textok.metrics.Lite0FeatureExtractor", "--extractor.image_size", "32"]
-    assert main(["evaluate", str(runs / stage), *lite0, "--references", str(runs / "references"), *options]) == 0
+    assert main(["evaluate", str(runs / stage), *lite0, "--cache", str(runs / "references"), *options]) == 0
     (file,) = (runs / stage / "evaluation").glob("*.json")
     return json.loads(file.read_text())
 
@@ -201,7 +201,7 @@ def test_evaluation_loads_the_networks_of_pairs_and_takes_a_reference_file(runs,
 
 def test_evaluation_of_no_run_and_of_an_unknown_metric(runs, tmp_path, capsys):
     assert main(["evaluate", str(tmp_path)]) == 1
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is no run folder (it holds no config.yaml)" in capsys.readouterr().err
     lite0 = ["--extractor", "textok.metrics.Lite0FeatureExtractor", "--metrics", "[fid]"]
     assert main(["evaluate", str(runs / "tokenizer"), *lite0]) == 1
     assert "it has no ['fid']" in capsys.readouterr().err

@@ -9,8 +9,9 @@ Shape legend, used in every docstring of the project:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -195,6 +196,35 @@ class Generates(Protocol):
 
     def generate(self, requests: list[Request]) -> Tensor:
         """Make one picture a request: (B, 3, H, W) in about [−1, 1]."""
+        ...
+
+
+#: The two halves of a dataset: what is trained on, and what is measured on.
+Split = Literal["train", "held_out"]
+
+
+class BatchLoader(Protocol):
+    """Batches that can be counted and iterated again."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
+@runtime_checkable
+class ServesImages(Protocol):
+    """A datamodule whose images can be measured; one that serves cached latents cannot."""
+
+    def identity(self, split: Split) -> dict[str, Any]:
+        """What the images of a split are, down to the last pixel: the key of everything that is measured on them."""
+        ...
+
+    def fixed_loader(self, split: Split) -> BatchLoader:
+        """The images of a split as evaluation sees them, once each, in fixed order, sharded over ranks."""
+        ...
+
+    def prompts(self, split: Split) -> list[tuple[int, str]]:
+        """Label and evaluation caption of every image of a split, without reading the images."""
         ...
 
 

@@ -3,6 +3,7 @@
 from textok.callbacks.checkpoint import AtomicCheckpointIO
 from textok.callbacks.curves import CurveLogger
 from textok.callbacks.ema import EMA
+from textok.callbacks.generation import GenerationMetrics, TextToImageMetrics
 from textok.callbacks.grids import ReconstructionGrid, SampleGrid
 from textok.callbacks.predictions import ShardWriter
 from textok.callbacks.progress import StepProgress
@@ -14,11 +15,13 @@ __all__ = [
     "EMA",
     "AtomicCheckpointIO",
     "CurveLogger",
+    "GenerationMetrics",
     "ReconstructionGrid",
     "ReconstructionMetrics",
     "ResultsWriter",
     "SampleGrid",
     "ShardWriter",
     "StepProgress",
+    "TextToImageMetrics",
     "Throughput",
 ]

@@ -6,8 +6,10 @@ read and how it reaches the device is the same for all of them and lives here.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -16,7 +18,7 @@ from textok.datamodules.dataset import CaptionedImages, Samples
 from textok.datamodules.loader import FixedLoader, ResumableLoader
 from textok.datamodules.policies import CaptionPolicy, FirstCaption
 from textok.datamodules.transforms import FIT_SQUARE, Augmentation
-from textok.types import Batch, from_uint8
+from textok.types import Batch, Split, from_uint8
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,23 @@ class ImageDataModule(LightningDataModule, ABC):
         """What evaluation does to a picture: a reference that was measured with another cannot be compared with."""
         return f"{FIT_SQUARE} to {self.image_size}x{self.image_size}"
 
+    def identity(self, split: Split) -> dict[str, Any]:
+        """What the images of a split are, down to the last pixel: the key of everything that is measured on them."""
+        images = self._images(split)
+        keys = "\n".join(images.key(i) for i in range(len(images)))
+        return {
+            "dataset": type(self).__name__,
+            "split": {"train": "training", "held_out": "held-out"}[split],
+            "preprocessing": self.preprocessing,
+            "num_images": len(images),
+            "keys_sha256": hashlib.sha256(keys.encode()).hexdigest(),
+        }
+
+    def prompts(self, split: Split) -> list[tuple[int, str]]:
+        """Label and evaluation caption of every image of a split, without reading the images."""
+        images, samples = self._images(split), self._samples(self._images(split))
+        return [(images.label(i), self.caption_policy.pick(samples.record(i))) for i in range(len(images))]
+
     def class_captions(self) -> list[list[str]]:
         """Captions of each class that class-conditional sampling may draw from.
 
@@ -153,15 +172,15 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> FixedLoader:
         """The held-out set in fixed order, sharded over ranks."""
-        return self._fixed(self.splits.held_out)
+        return self.fixed_loader("held_out")
 
     def test_dataloader(self) -> FixedLoader:
         """The held-out set in fixed order, sharded over ranks."""
-        return self._fixed(self.splits.held_out)
+        return self.fixed_loader("held_out")
 
     def predict_dataloader(self) -> FixedLoader:
         """The *training* set in fixed order without augmentation: what latent caches and the normaliser read."""
-        return self._fixed(self.splits.train)
+        return self.fixed_loader("train")
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turn the images, uint8 until here to spare the bus, into floats in [−1, 1] of the model's own type."""
@@ -170,8 +189,12 @@ class ImageDataModule(LightningDataModule, ABC):
             batch = replace(batch, image=from_uint8(batch.image, dtype))
         return batch
 
-    def _fixed(self, images: CaptionedImages) -> FixedLoader:
-        return FixedLoader(self._samples(images), self.eval_batch_size, self.num_workers)
+    def fixed_loader(self, split: Split) -> FixedLoader:
+        """A split as evaluation sees it, once each in fixed order, sharded over ranks."""
+        return FixedLoader(self._samples(self._images(split)), self.eval_batch_size, self.num_workers)
+
+    def _images(self, split: Split) -> CaptionedImages:
+        return self.splits.train if split == "train" else self.splits.held_out
 
     def _samples(self, images: CaptionedImages, augmentation: Augmentation | None = None) -> Samples:
         return Samples(images, self.class_names, self.image_size, self.caption_policy, augmentation, self.seed)
