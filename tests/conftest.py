@@ -15,3 +15,32 @@ def t5_folder(tmp_path_factory):
     T5EncoderModel(config).save_pretrained(folder)
     ByT5Tokenizer().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory):
+    """A small random CLIP with its processor, read through ``from_pretrained`` like any other."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+
+    path = tmp_path_factory.mktemp("clip")
+    letters = [chr(c) for c in range(97, 123)]
+    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    text_tokenizer = CLIPTokenizer(
+        vocab={word: i for i, word in enumerate(words)}, merges=[], unk_token="<|endoftext|>", pad_token="<|endoftext|>"
+    )
+    size = {"height": 32, "width": 32}
+    images = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size)
+    CLIPProcessor(images, text_tokenizer).save_pretrained(path)
+    shared = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    end = len(words) - 1
+    text = {
+        **shared,
+        "vocab_size": len(words),
+        "max_position_embeddings": 32,
+        "eos_token_id": end,
+        "bos_token_id": end - 1,
+    }
+    vision = {**shared, "image_size": 32, "patch_size": 8}
+    torch.manual_seed(3)  # of positive scores; a negative mean counts as 0
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).save_pretrained(path)
+    return path

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from textok.commands.evaluate import build_parser
 from textok.modules import TrainingModule
 from textok.runs.parser import TextokCLI
 
@@ -52,6 +53,8 @@ COMBINATIONS = {
         674.0,
     ),
     "generator no text": ([*GENERATOR, "conditioning/none.yaml"], None),
+    "tokenizer measured": ([*TOKENIZER, "measure/reconstruction.yaml"], None),
+    "generator measured": ([*GENERATOR, "measure/classes.yaml", "measure/text.yaml", "measure/lite0.yaml"], None),
     "generator ddpm": ([*GENERATOR, "sampler/ddpm250.yaml", "overlays/gpu.yaml"], None),
     "generator dpm": ([*GENERATOR, "sampler/dpm20.yaml"], None),
     "emoji tokenizer": ([*BASE, *QUICK, "data/emoji.yaml"], None),
@@ -65,6 +68,9 @@ COMBINATIONS = {
     ),
 }
 
+
+#: What `textok evaluate` takes.
+PROTOCOLS = [f"evaluation/{name}50k.yaml" for name in ("reconstruction", "classes", "text")]
 
 #: Diffusers' multistep solvers compute with numpy in their constructor, which the meta device refuses: these are built
 #: on the CPU, at a depth of one.
@@ -99,8 +105,17 @@ def test_it_parses_and_builds_on_the_meta_device(name):
 
 
 def test_no_shipped_file_is_left_out():
-    used = {file for files, _ in COMBINATIONS.values() for file in files} | {"overlays/wandb.yaml"}
+    used = {file for files, _ in COMBINATIONS.values() for file in files} | {"overlays/wandb.yaml"} | set(PROTOCOLS)
     assert {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} == used
+
+
+@pytest.mark.parametrize("file", PROTOCOLS)
+def test_the_evaluation_protocols_parse_and_build(file):
+    parser = build_parser()
+    options = parser.instantiate_classes(parser.parse_args(["some/run", "--config", str(CONFIGS / file)]))
+    assert set(options.metrics) <= set(options.extractor.measures)
+    assert (options.pairs is not None) == ("reconstruction" in file)
+    assert (options.clip_score is not None) == ("text" in file)
 
 
 def test_the_paper_s_discriminator_at_both_sizes():
