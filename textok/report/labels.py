@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-#: What is measured of reconstructions (r…), samples (g…) and samples of captions (t2i_…): name, unit, which way is better.
+#: What is measured of reconstructions (r…), samples (g…) and samples of captions (t2i_…): its name, its unit, which way
+#: is better.
 DISTANCES = {
     "fid": ("FID", "", "lower"),
     "sfid": ("sFID", "", "lower"),
