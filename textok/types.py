@@ -71,6 +71,10 @@ class TextTokens:
     def to(self, device: torch.device | str) -> TextTokens:
         return TextTokens(self.tokens.to(device), self.mask.to(device))
 
+    def float(self) -> TextTokens:
+        """The same tokens in float32, as text encoders give them."""
+        return TextTokens(self.tokens.float(), self.mask)
+
     @staticmethod
     def cat(parts: list[TextTokens]) -> TextTokens:
         return TextTokens(torch.cat([p.tokens for p in parts]), torch.cat([p.mask for p in parts]))
@@ -225,6 +229,33 @@ class ServesImages(Protocol):
 
     def prompts(self, split: Split) -> list[tuple[int, str]]:
         """Label and evaluation caption of every image of a split, without reading the images."""
+        ...
+
+
+@runtime_checkable
+class ServesText(Protocol):
+    """A datamodule that may have text tokens of its captions, so that no text encoder has to be loaded."""
+
+    @property
+    def brings_text(self) -> bool:
+        """Whether its batches hold text tokens."""
+        ...
+
+    def check_encoder(self, identity: dict[str, Any]) -> None:
+        """Raise a ValueError if the text tokens are another text encoder's."""
+        ...
+
+    def text_tokens(self, captions: list[str]) -> TextTokens | None:
+        """Text tokens of captions; None where it does not have them all."""
+        ...
+
+
+@runtime_checkable
+class ServesLatents(Protocol):
+    """A datamodule whose batches hold latents that a pair made before."""
+
+    def check_pair(self, weights_sha256: str) -> None:
+        """Raise a ValueError if the latents are another pair's, given the fingerprint of this pair's weights."""
         ...
 
 

@@ -120,6 +120,9 @@ class DiT(nn.Module):
             the device: the caller checks them where they are still on the CPU.
     """
 
+    #: Whether captions are read; they are not even encoded when nobody does.
+    needs_text: bool = False
+
     def __init__(
         self,
         num_latents: int,

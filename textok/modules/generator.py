@@ -18,9 +18,10 @@ from textok.diffusion import DiffusionProcess, LatentNormalizer, Sampler
 from textok.models import DiT, TexTok
 from textok.models.text_encoder import TextEncoder
 from textok.modules.base import Schedule, TrainingModule, mix_seed
+from textok.modules.class_captions import read_class_captions
 from textok.modules.flops import generator_flops
-from textok.modules.weights import load_averaged_pair
-from textok.types import Batch, Condition, Request, Sizes, TextTokens, to_uint8
+from textok.modules.weights import fingerprint, load_averaged_pair
+from textok.types import Batch, Condition, Request, ServesLatents, Sizes, TextTokens, to_uint8
 
 
 class GeneratorModule(TrainingModule):
@@ -41,6 +42,8 @@ class GeneratorModule(TrainingModule):
         normalizer_batches: Shuffled training batches, at most an epoch, to measure the latents' mean and deviation on.
         accumulate: Micro-batches of a step.
         clip: Largest gradient norm; null does not clip.
+        class_captions: JSON file with the captions that a sample of each class may be decoded with, as
+            ``textok bank classes`` writes it; null takes those of the data.
         seed: Seed of all noise; linked from ``seed_everything``.
         compile_blocks: Compile each transformer block; worth its start-up time on a GPU only.
     """
@@ -61,6 +64,7 @@ class GeneratorModule(TrainingModule):
         normalizer_batches: int = 200,
         accumulate: int = 1,
         clip: float | None = None,
+        class_captions: Path | None = None,
         seed: int = 0,
         compile_blocks: bool = False,
     ) -> None:
@@ -83,6 +87,7 @@ class GeneratorModule(TrainingModule):
         self._flops: float | None = None
         #: Captions that a sample of a class may be decoded with, kept in the checkpoint.
         self.class_captions: list[list[str]] = []
+        self.class_captions_file = class_captions
 
     def _dit_for(self, textok: TexTok) -> DiT:
         dim = textok.latent_dim
@@ -108,14 +113,25 @@ class GeneratorModule(TrainingModule):
     def on_fit_start(self) -> None:
         # A stage-2 checkpoint brings the pair, the normaliser and the captions: stage 1 is read at a fresh start only.
         if self.normalizer.is_fitted:
+            self._check_latents()
             return
         if self.tokenizer_checkpoint is None:
             raise ValueError(
                 "model.init_args.tokenizer_checkpoint is not set: give the run folder or checkpoint of stage 1"
             )
         load_averaged_pair(self.textok, self.tokenizer_checkpoint)
-        self.class_captions = self.trainer.datamodule.class_captions()
+        self._check_latents()
+        if self.class_captions_file is None:
+            self.class_captions = self.trainer.datamodule.class_captions()
+        else:
+            self.class_captions = read_class_captions(self.class_captions_file, self.sizes.num_classes)
         self._fit_normalizer()
+
+    def _check_latents(self) -> None:
+        """Refuse latents from a cache that another pair made."""
+        data = self.trainer.datamodule
+        if isinstance(data, ServesLatents):
+            data.check_pair(fingerprint(self.textok.state_dict()))
 
     @torch.no_grad()
     def _fit_normalizer(self) -> None:
@@ -130,9 +146,18 @@ class GeneratorModule(TrainingModule):
             for batch in islice(data.train_dataloader(), self.normalizer_batches):
                 batch = self.trainer.strategy.batch_to_device(batch)
                 batch = data.on_after_batch_transfer(batch, 0)
-                yield self._encode(batch, self.encode_text(batch))[batch.valid]
+                yield self._encode(batch, self._text_for(batch))[batch.valid]
 
         self.normalizer.fit(latents())
+
+    @property
+    def encodes_batches(self) -> bool:
+        latents_are_cached = isinstance(getattr(self._trainer, "datamodule", None), ServesLatents)
+        return super().encodes_batches and (self.dit.needs_text or not latents_are_cached)
+
+    def _text_for(self, batch: Batch) -> TextTokens | None:
+        """Text tokens of a batch, unless nobody reads them: latents are cached and the generator knows classes only."""
+        return self.encode_text(batch) if batch.latents is None or self.dit.needs_text else None
 
     def _encode(self, batch: Batch, text: TextTokens | None) -> Tensor:
         if batch.latents is not None:
@@ -147,7 +172,7 @@ class GeneratorModule(TrainingModule):
         return {name: term.detach() for name, term in terms.items()}
 
     def _terms_of(self, batch: Batch, dropout: float, network: nn.Module) -> dict[str, Tensor]:
-        text = self.encode_text(batch)
+        text = self._text_for(batch)
         with torch.no_grad():
             latents = self.normalizer.normalize(self._encode(batch, text))
         drop = torch.rand(len(batch), device=self.device) < dropout
