@@ -73,7 +73,7 @@ MEMORY = """
 import sys
 from textok.datamodules.caption_bank import CaptionBank
 def private():  # memory that no other process can share, in kB
-    return sum(int(l.split()[1]) for l in open("/proc/self/smaps_rollup") if l.startswith(("Anonymous", "Private_Dirty")))
+    return next(int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if line.startswith("Anonymous"))
 CaptionBank(sys.argv[1])
 before = private()
 bank = CaptionBank(sys.argv[1])

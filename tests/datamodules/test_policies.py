@@ -48,30 +48,29 @@ def test_drop_must_be_a_probability(drop):
         FirstCaption(drop=drop)
 
 
-class TestChoices:
-    """``choices`` lists everything that ``pick`` can return: a text cache is made from it."""
+POLICIES = [
+    FirstCaption(),
+    RandomCaption(),
+    LongestCaption(),
+    ClassName(),
+    TemplateCaption("a drawing of a {class}"),
+    FirstWords(1, RandomCaption()),
+    FirstWords(2, TemplateCaption()),
+    FirstThatHas([LongestCaption(), TemplateCaption()]),
+]
+RECORDS = [RECORD, Record("k", ["two words", "and  three   words"], "tree frog"), Record("k", [], "cat")]
 
-    POLICIES = [
-        FirstCaption(),
-        RandomCaption(),
-        LongestCaption(),
-        ClassName(),
-        TemplateCaption("a drawing of a {class}"),
-        FirstWords(1, RandomCaption()),
-        FirstWords(2, TemplateCaption()),
-        FirstThatHas([LongestCaption(), TemplateCaption()]),
-    ]
-    RECORDS = [RECORD, Record("k", ["two words", "and  three   words"], "tree frog"), Record("k", [], "cat")]
 
-    @pytest.mark.parametrize("policy", POLICIES, ids=repr)
-    @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.class_name)
-    def test_nothing_else_is_picked_and_all_of_it(self, policy, record):
-        picks = {policy.pick(record, seeded(n)) for n in range(100)} | {policy.pick(record)}
-        assert picks == set(policy.choices(record) or [""])
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.class_name)
+def test_choices_are_what_is_picked_and_all_of_it(policy, record):
+    picks = {policy.pick(record, seeded(n)) for n in range(100)} | {policy.pick(record)}
+    assert picks == set(policy.choices(record) or [""])
 
-    def test_dropping_adds_only_the_empty_caption(self):
-        for policy in (LongestCaption(0.5), ClassName(0.5), FirstWords(1, drop=0.5), FirstThatHas([ClassName()], 0.5)):
-            assert {policy.pick(RECORD, seeded(n)) for n in range(60)} == {*policy.choices(RECORD), ""}
+
+def test_dropping_adds_only_the_empty_caption():
+    for policy in (LongestCaption(0.5), ClassName(0.5), FirstWords(1, drop=0.5), FirstThatHas([ClassName()], 0.5)):
+        assert {policy.pick(RECORD, seeded(n)) for n in range(60)} == {*policy.choices(RECORD), ""}
 
 
 def test_what_each_policy_chooses():

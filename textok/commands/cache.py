@@ -17,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
         "on where it was; started by torchrun, each process takes its share.",
         exit_on_error=False,
     )
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="text|latents")
+    kinds = parser.add_subparsers(dest="kind", metavar="text|latents")
     text = kinds.add_parser(
         "text",
         help="text tokens of all captions, for both stages",
@@ -56,6 +56,8 @@ def main(args: list[str]) -> None:
     """
     parser = build_parser()
     options, rest = parser.parse_known_args(args[1:])
+    if options.kind is None:
+        raise argparse.ArgumentError(None, "say which cache: text or latents")
     if rest and (options.kind != "text" or options.run is not None):
         raise argparse.ArgumentError(None, f"unrecognized arguments: {' '.join(rest)}")
 

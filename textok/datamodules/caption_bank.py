@@ -6,6 +6,7 @@ dataset: any datamodule takes its captions from one (``caption_bank`` of :class:
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from torch import Tensor
 from textok.datamodules.caption_files import CaptionRow
 from textok.storage import StringIndex, StringTable, atomic_path, map_tensors, pack, pack_index, strings_digest
 
-KIND = "textok caption bank 1"
+#: Name of the metadata, and version of the format.
+METADATA, VERSION = "caption_bank", 1
 
 
 class CaptionBank:
@@ -36,10 +38,11 @@ class CaptionBank:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         tensors, metadata = map_tensors(self.path)
-        if metadata.get("kind") != KIND:
+        told = json.loads(metadata.get(METADATA, "{}"))
+        if told.get("version") != VERSION:
             raise ValueError(f"{self.path} is no caption bank of this version: make one with textok bank build")
         #: SHA-256 of all keys and captions: the bank's name in manifests.
-        self.digest = metadata["digest"]
+        self.digest: str = told["digest"]
         self._keys = StringIndex.read(tensors, "keys")
         self._captions = StringTable.read(tensors, "captions")
         self._first = tensors["first"].numpy()  # (n + 1,): the captions of key i are first[i] … first[i + 1] − 1
@@ -159,5 +162,7 @@ def _write(path: Path, keys: list[str], captions: StringTable, owners: Tensor) -
     tensors["first"] = torch.searchsorted(owners, torch.arange(len(keys) + 1))
     table = StringTable.read(ordered, "captions")
     digest = strings_digest([strings_digest(keys), strings_digest(table), str(tensors["first"].tolist())])
+    # One entry: safetensors writes several in a random order, and the same bank shall have the same bytes.
+    metadata = {METADATA: json.dumps({"version": VERSION, "digest": digest})}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"kind": KIND, "digest": digest})
+        save_file(tensors, temporary, metadata)
