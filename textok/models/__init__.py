@@ -1,7 +1,14 @@
 """Pure torch networks: the pair, the generator, discriminators, text encoders and their plug-ins."""
 
 from textok.models.bottleneck import Bottleneck, KLBottleneck, NoisyBottleneck, PlainBottleneck
-from textok.models.conditioning import InContext, NoText, TextConditioning
+from textok.models.conditioning import (
+    ClassEmbedding,
+    CrossAttention,
+    InContext,
+    NoText,
+    PooledText,
+    TextConditioning,
+)
 from textok.models.discriminator import (
     AveragePool,
     BlurPool,
@@ -19,6 +26,8 @@ __all__ = [
     "AveragePool",
     "BlurPool",
     "Bottleneck",
+    "ClassEmbedding",
+    "CrossAttention",
     "Detokenizer",
     "DiT",
     "Discriminator",
@@ -29,6 +38,7 @@ __all__ = [
     "NoisyBottleneck",
     "PatchGANDiscriminator",
     "PlainBottleneck",
+    "PooledText",
     "StyleGANDiscriminator",
     "T5TextEncoder",
     "TexTok",
