@@ -88,6 +88,12 @@ COMBINATIONS = {
         ],
         674.0,
     ),
+    # DiT-XL without its 1000 classes, 28 more attentions with a norm, and the text's projection, positions and null.
+    "generator t2i": ([*GENERATOR, "generator_t2i.yaml"], 674.81 - 1.15 + 28 * 5.3153 + 1.152 * 2.178),
+    "generator t2i small, pair without text": (
+        [*GENERATOR, "generator_t2i.yaml", "dit/s.yaml", "conditioning/pair_without_text.yaml"],
+        None,
+    ),
     "generator no text": ([*GENERATOR, "conditioning/none.yaml"], None),
     "generator ddpm": ([*GENERATOR, "sampler/ddpm250.yaml", "overlays/gpu.yaml"], None),
     "generator dpm": ([*GENERATOR, "sampler/dpm20.yaml"], None),

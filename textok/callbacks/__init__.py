@@ -6,6 +6,7 @@ from textok.callbacks.ema import EMA
 from textok.callbacks.grids import ReconstructionGrid, SampleGrid
 from textok.callbacks.predictions import ShardWriter
 from textok.callbacks.progress import StepProgress
+from textok.callbacks.prompts import PromptGrid
 from textok.callbacks.reconstruction import ReconstructionMetrics
 from textok.callbacks.results import ResultsWriter
 from textok.callbacks.throughput import Throughput
@@ -14,6 +15,7 @@ __all__ = [
     "EMA",
     "AtomicCheckpointIO",
     "CurveLogger",
+    "PromptGrid",
     "ReconstructionGrid",
     "ReconstructionMetrics",
     "ResultsWriter",

@@ -17,6 +17,7 @@ from textok.models.discriminator import (
     StyleGANDiscriminator,
 )
 from textok.models.dit import DiT
+from textok.models.dit_t2i import DiTT2I
 from textok.models.huggingface import HuggingFaceTextEncoder
 from textok.models.t5 import T5TextEncoder
 from textok.models.text_encoder import TextEncoder
@@ -30,6 +31,7 @@ __all__ = [
     "CrossAttention",
     "Detokenizer",
     "DiT",
+    "DiTT2I",
     "Discriminator",
     "HuggingFaceTextEncoder",
     "InContext",
