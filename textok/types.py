@@ -68,6 +68,10 @@ class TextTokens:
         """(B,) bool; False where the caption was empty."""
         return self.mask.any(dim=1)
 
+    def without(self, rows: Tensor) -> TextTokens:
+        """The same captions, but none where ``rows``, (B,) bool, is True."""
+        return TextTokens(self.tokens, self.mask & ~rows[:, None])
+
     def to(self, device: torch.device | str) -> TextTokens:
         return TextTokens(self.tokens.to(device), self.mask.to(device))
 

@@ -92,6 +92,10 @@ class GeneratorModule(TrainingModule):
     def trained(self) -> nn.Module:
         return self.dit
 
+    @property
+    def needs_text(self) -> bool:
+        return self.textok.needs_text or self.dit.needs_text
+
     def blocks(self):
         yield from self.dit.blocks
 
