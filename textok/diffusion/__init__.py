@@ -1,5 +1,6 @@
 """Diffusion over latent tokens: the training process, guidance, sampling, and the latents' scale."""
 
+from textok.diffusion.generation import Generation
 from textok.diffusion.guidance import (
     ClassifierFreeGuidance,
     ConstantGuidance,
@@ -17,6 +18,7 @@ __all__ = [
     "Denoiser",
     "DiffusionProcess",
     "GaussianDiffusion",
+    "Generation",
     "Guidance",
     "IntervalGuidance",
     "LatentNormalizer",
