@@ -2,6 +2,7 @@
 
 from textok.diffusion.flow import RectifiedFlow
 from textok.diffusion.gaussian import GaussianDiffusion, VelocityDiffusion
+from textok.diffusion.generation import Generation
 from textok.diffusion.guidance import (
     ClassifierFreeGuidance,
     ConstantGuidance,
@@ -20,6 +21,7 @@ __all__ = [
     "Denoiser",
     "DiffusionProcess",
     "GaussianDiffusion",
+    "Generation",
     "Guidance",
     "IntervalGuidance",
     "LatentNormalizer",
