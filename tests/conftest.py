@@ -7,6 +7,11 @@ import traceback
 import pytest
 import torch
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A thread a process: more would wait for each other's cores. Processes that a test starts inherit it.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def t5_folder(tmp_path_factory):

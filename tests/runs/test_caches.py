@@ -286,15 +286,12 @@ def test_it_goes_on_with_its_caches_and_refuses_those_of_another_pair(stage2, st
 
 
 def test_a_sampled_class_takes_its_captions_from_a_file(stage2, tmp_path):
-    from textok.types import Request
-
     entries = [{"name": str(label), "captions": [f"a new {label}"]} for label in range(8)]
     (tmp_path / "classes.json").write_text(json.dumps(entries))
     file = ["--model.init_args.class_captions", str(tmp_path / "classes.json")]
     assert main(["fit", *stage2, *file, "--run", str(tmp_path / "run")]) == 0
     (tmp_path / "classes.json").unlink()  # the checkpoint has them
-    module = load_run(tmp_path / "run")
-    assert module._caption_of(Request(0, label=3)) == "a new 3"
+    assert load_run(tmp_path / "run").class_captions == [entry["captions"] for entry in entries]
 
 
 # ---------------------------------------------------------------- kill -9

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from textok.models import TexTok
 from textok.models.text_encoder import TextEncoder
 from textok.optim import parameter_groups
-from textok.types import Batch, ServesText, Sizes, TextTokens
+from textok.types import Batch, ServesText, Sizes, TextTokens, mix_seed
 
 Schedule = Callable[[Optimizer, int], LRScheduler]
 
@@ -244,14 +244,3 @@ class TrainingModule(LightningModule):
         stage = "test" if self.trainer.testing else "val"
         named = {f"{stage}/{name}": value for name, value in values.items()}
         self.log_dict(named, batch_size=batch_size, sync_dist=True, logger=False)
-
-
-def mix_seed(*parts: int) -> int:
-    """A 63-bit seed from several numbers, such that neighbours do not share streams (splitmix64's finaliser)."""
-    state = 0
-    for part in parts:
-        state = (state + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state >> 1
