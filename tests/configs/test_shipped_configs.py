@@ -95,6 +95,10 @@ COMBINATIONS = {
         [*GENERATOR, "generator_t2i.yaml", "dit/s.yaml", "conditioning/pair_without_text.yaml"],
         None,
     ),
+    "generator from latents": (
+        [*BASE, "generator.yaml", "textok/paper256.yaml", "data/latents.yaml", "dit/s.yaml"],
+        33.1,
+    ),
     "generator no text": ([*GENERATOR, "conditioning/none.yaml"], None),
     "tokenizer measured": ([*TOKENIZER, "measure/reconstruction.yaml"], None),
     "generator measured": ([*GENERATOR, "measure/classes.yaml", "measure/text.yaml", "measure/lite0.yaml"], None),
