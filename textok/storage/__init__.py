@@ -1,5 +1,6 @@
 """Manifests, shards, checksums and atomic writes: what checkpoints, caches, results and predictions share."""
 
+from textok.storage.archive import archive_damage
 from textok.storage.atomic import atomic_path, write_atomic, write_json
 from textok.storage.checksum import sha256
 from textok.storage.lines import JsonLines
@@ -14,6 +15,7 @@ __all__ = [
     "ShardWriter",
     "StringIndex",
     "StringTable",
+    "archive_damage",
     "atomic_path",
     "map_tensors",
     "pack",
