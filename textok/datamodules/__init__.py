@@ -1,25 +1,54 @@
 """Datamodules: captioned pictures as batches, in an order that can be resumed."""
 
+from textok.datamodules.bad_data import BadData
 from textok.datamodules.base import ImageDataModule, Splits
+from textok.datamodules.captions import CaptionDataModule
+from textok.datamodules.crops import ADMCrop, EvalCrop, FitSquare
 from textok.datamodules.dataset import CaptionedImages, Samples
+from textok.datamodules.decoding import BadImage, Decoder
 from textok.datamodules.emoji import EmojiDataModule
+from textok.datamodules.imagenet import FlatValidation, ImageNetDataModule
 from textok.datamodules.loader import FixedLoader, ResumableLoader
+from textok.datamodules.manifests import ManifestSource, ParquetSource
+from textok.datamodules.missing_captions import MissingCaption, NoCaption, RefuseImage, SkipImage, TemplateForMissing
 from textok.datamodules.policies import CaptionPolicy, FirstCaption, RandomCaption, Record
 from textok.datamodules.shapes import ShapesDataModule
+from textok.datamodules.sources import CocoSource, FolderSource, Source
+from textok.datamodules.tars import TarSource
 from textok.datamodules.transforms import Augmentation
 
 __all__ = [
+    "ADMCrop",
     "Augmentation",
+    "BadData",
+    "BadImage",
+    "CaptionDataModule",
     "CaptionPolicy",
     "CaptionedImages",
+    "CocoSource",
+    "Decoder",
     "EmojiDataModule",
+    "EvalCrop",
     "FirstCaption",
+    "FitSquare",
     "FixedLoader",
+    "FlatValidation",
+    "FolderSource",
     "ImageDataModule",
+    "ImageNetDataModule",
+    "ManifestSource",
+    "MissingCaption",
+    "NoCaption",
+    "ParquetSource",
     "RandomCaption",
     "Record",
+    "RefuseImage",
     "ResumableLoader",
     "Samples",
     "ShapesDataModule",
+    "SkipImage",
+    "Source",
     "Splits",
+    "TarSource",
+    "TemplateForMissing",
 ]

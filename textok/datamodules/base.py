@@ -9,15 +9,18 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 
+from textok.datamodules.bad_data import BadData, BadLedger
+from textok.datamodules.crops import EvalCrop, FitSquare
 from textok.datamodules.dataset import CaptionedImages, Samples
 from textok.datamodules.loader import FixedLoader, ResumableLoader
 from textok.datamodules.policies import CaptionPolicy, FirstCaption
-from textok.datamodules.transforms import FIT_SQUARE, Augmentation
+from textok.datamodules.transforms import Augmentation
 from textok.types import Batch, Split, from_uint8
 
 
@@ -50,6 +53,8 @@ class ImageDataModule(LightningDataModule, ABC):
         seed: Seed of order, augmentation and caption choice.
         augmentation: How training varies the pictures.
         caption_policy: Which caption an image gets; None takes the first.
+        crop: How evaluation makes a square of a picture; None takes the largest centred one.
+        bad_data: What happens to pictures that cannot be read.
     """
 
     def __init__(
@@ -62,6 +67,8 @@ class ImageDataModule(LightningDataModule, ABC):
         seed: int,
         augmentation: Augmentation,
         caption_policy: CaptionPolicy | None,
+        crop: EvalCrop | None = None,
+        bad_data: BadData = BadData(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         sizes = {"image_size": image_size, "batch_size": batch_size, "eval_batch_size": eval_batch_size}
@@ -79,6 +86,10 @@ class ImageDataModule(LightningDataModule, ABC):
         self.seed = seed
         self.augmentation = augmentation
         self.caption_policy = FirstCaption() if caption_policy is None else caption_policy
+        self.crop = FitSquare() if crop is None else crop
+        self.bad_data = bad_data
+        #: The bad pictures of each split.
+        self.ledgers: dict[Split, BadLedger] = {}
         self._splits: Splits | None = None
 
     @abstractmethod
@@ -89,7 +100,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """Load and check the dataset, whatever the stage; a second call does nothing.
 
         Raises:
-            ValueError: If a split is empty or the number of classes is not ``num_classes``.
+            ValueError: If a split is empty, the number of classes is not ``num_classes``, or too many pictures are bad.
         """
         if self._splits is not None:
             return
@@ -104,6 +115,25 @@ class ImageDataModule(LightningDataModule, ABC):
                 f"set data.init_args.num_classes to {len(splits.class_names)}"
             )
         self._splits = splits
+        self._open_ledgers()
+
+    def teardown(self, stage: str) -> None:
+        """Say how many pictures were bad, if any were."""
+        for ledger in self.ledgers.values():
+            if ledger.bad:
+                print(ledger)
+
+    def _open_ledgers(self) -> None:
+        log = self.bad_data.log
+        if log is None and self.trainer is not None:
+            log = Path(self.trainer.default_root_dir) / "bad_images.tsv"
+        names: dict[Split, str] = {"train": "training", "held_out": "held-out"}
+        for split, name in names.items():
+            images = self._images(split)
+            skipped = images.skipped()
+            ledger = self.ledgers[split] = BadLedger(name, len(images) + len(skipped), self.bad_data, log)
+            for key, reason in skipped.items():
+                ledger.add(key, reason)
 
     @property
     def splits(self) -> Splits:
@@ -120,7 +150,7 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def preprocessing(self) -> str:
         """What evaluation does to a picture: a reference that was measured with another cannot be compared with."""
-        return f"{FIT_SQUARE} to {self.image_size}x{self.image_size}"
+        return f"{self.crop.description} to {self.image_size}x{self.image_size}"
 
     def identity(self, split: Split) -> dict[str, Any]:
         """What the images of a split are, down to the last pixel: the key of everything that is measured on them."""
@@ -168,7 +198,7 @@ class ImageDataModule(LightningDataModule, ABC):
             ValueError: If the training set does not fill one batch on every rank.
         """
         samples = self._samples(self.splits.train, self.augmentation)
-        return ResumableLoader(samples, self.batch_size, self.num_workers, self.seed)
+        return ResumableLoader(samples, self.batch_size, self.num_workers, self.seed, self.ledgers["train"])
 
     def val_dataloader(self) -> FixedLoader:
         """The held-out set in fixed order, sharded over ranks."""
@@ -191,10 +221,20 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def fixed_loader(self, split: Split) -> FixedLoader:
         """A split as evaluation sees it, once each in fixed order, sharded over ranks."""
-        return FixedLoader(self._samples(self._images(split)), self.eval_batch_size, self.num_workers)
+        samples = self._samples(self._images(split))
+        return FixedLoader(samples, self.eval_batch_size, self.num_workers, self.ledgers[split])
 
     def _images(self, split: Split) -> CaptionedImages:
         return self.splits.train if split == "train" else self.splits.held_out
 
     def _samples(self, images: CaptionedImages, augmentation: Augmentation | None = None) -> Samples:
-        return Samples(images, self.class_names, self.image_size, self.caption_policy, augmentation, self.seed)
+        return Samples(
+            images,
+            self.class_names,
+            self.image_size,
+            self.caption_policy,
+            augmentation,
+            self.seed,
+            crop=self.crop,
+            max_bad=int(self.bad_data.max_share * len(images)),
+        )
