@@ -5,8 +5,8 @@
 
 Written are FOLDER/folders (train and val by synset), FOLDER/flat (val flat with LOC_val_solution.csv), FOLDER/official
 (val flat with the devkit's ground truth and meta.mat), FOLDER/parquet (Hugging Face's shards) and FOLDER/tars
-(WebDataset). The pictures are textok's shapes, as JPEG of several sizes; a class is the kind of the largest shape, under
-the first synsets of ImageNet.
+(WebDataset). The pictures are textok's shapes, as JPEG of several sizes; a class is the kind of the largest shape,
+under the first synsets of ImageNet.
 """
 
 from __future__ import annotations

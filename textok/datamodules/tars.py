@@ -80,6 +80,7 @@ class TarSource(Source):
                         continue
                     sample[suffix.lower()] = member
                 yield from self._row(tar, shard, key, sample, skip)
+                _check_end(tar, shard)
         except (tarfile.TarError, EOFError) as error:
             raise ValueError(
                 f"{shard} is not a whole, uncompressed tar ({error}): unpack it with gunzip or fetch it again"
@@ -121,3 +122,16 @@ class TarSource(Source):
         if "cls" not in sample:
             raise ValueError("it has no cls member, so it has no class")
         return captions, tar.extractfile(sample["cls"]).read().decode("ascii").strip()
+
+
+def _check_end(tar: tarfile.TarFile, shard: Path) -> None:
+    """Refuse a tar that was cut: tarfile takes a header that it cannot read for the end.
+
+    Raises:
+        tarfile.ReadError: If there is anything but zeros where the members end, or less than they need.
+    """
+    with shard.open("rb") as file:
+        file.seek(tar.offset)
+        rest = file.read(tarfile.BLOCKSIZE)
+    if tar.offset > shard.stat().st_size or len(rest) % tarfile.BLOCKSIZE or rest.strip(b"\0"):
+        raise tarfile.ReadError(f"it is damaged at byte {tar.offset}")
