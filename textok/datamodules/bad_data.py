@@ -74,7 +74,7 @@ class BadLedger:
         Raises:
             ValueError: If the share of bad pictures exceeds the policy's.
         """
-        if len(self.bad) > self.policy.max_share * self.listed:
+        if len(self.bad) > self.policy.max_share * self.listed or len(self.bad) == self.listed:
             name, reason = next(reversed(self.bad.items()))
             where = f", all in {self.log}" if self.log is not None else ""
             raise ValueError(

@@ -18,7 +18,7 @@ from lightning.pytorch import LightningDataModule
 from textok.datamodules.bad_data import BadData, BadLedger
 from textok.datamodules.crops import EvalCrop, FitSquare
 from textok.datamodules.dataset import CaptionedImages, Samples
-from textok.datamodules.loader import FixedLoader, ResumableLoader
+from textok.datamodules.loader import FixedLoader, ResumableLoader, rank_and_world
 from textok.datamodules.policies import CaptionPolicy, FirstCaption
 from textok.datamodules.transforms import Augmentation
 from textok.types import Batch, Split, from_uint8
@@ -132,8 +132,12 @@ class ImageDataModule(LightningDataModule, ABC):
             images = self._images(split)
             skipped = images.skipped()
             ledger = self.ledgers[split] = BadLedger(name, len(images) + len(skipped), self.bad_data, log)
+            if rank_and_world()[0] > 0:
+                ledger.bad.update(skipped)  # every process lists the same; the first one tells
             for key, reason in skipped.items():
                 ledger.add(key, reason)
+            if skipped:
+                ledger.check()
 
     @property
     def splits(self) -> Splits:
