@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 import tarfile
 
 import pyarrow
@@ -192,6 +193,29 @@ def test_a_resumed_loader_goes_on_with_the_same_pictures(tmp_path):
         assert keys == batch.key and torch.equal(images, batch.image)
     first = [key for keys, _ in seen[:6] for key in keys]
     assert sum(key.startswith("a/") for key in first) == 18 and len(first) == 24
+
+
+def test_keys_are_unique_and_sources_are_told_apart_by_name(tmp_path):
+    one, two = fill(tmp_path / "one", 3), fill(tmp_path / "two", 4)
+    listing = list_sources([FolderSource(one), FolderSource(two)])
+    assert listing.counts == [3, 1] and list(listing.skipped) == ["000.jpg", "001.jpg", "002.jpg"]
+    assert all("twice" in reason for reason in listing.skipped.values())
+    assert not list_sources([FolderSource(one, name="one"), FolderSource(two, name="two")]).skipped
+    with pytest.raises(ValueError, match="give all of them a weight, or none"):
+        list_sources([FolderSource(one, weight=1.0), FolderSource(two)])
+
+
+@pytest.mark.parametrize(
+    ("library", "extra", "source"),
+    [("webdataset", "webdataset", TarSource("a.tar")), ("pyarrow", "parquet", None)],
+)
+def test_a_missing_extra_is_named(tmp_path, monkeypatch, library, extra, source):
+    (tmp_path / "a.parquet").touch()
+    for name in [name for name in sys.modules if name.split(".")[0] == library]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=rf"textok\[{extra}\]"):
+        list_sources([source or ParquetSource(tmp_path)])
 
 
 def test_orders_show_everything_once_and_keep_shards_together():
