@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from textok.datamodules.blobs import Blob
@@ -119,9 +120,13 @@ class SourceImages(CaptionedImages):
                 f"{len(bare):,} of {len(listing.rows):,} {what} pictures have no caption, the first is "
                 f"{bare[0].key!r}: caption them, or set missing to SkipImage, NoCaption or TemplateForMissing"
             )
+        if bare:
+            rank_zero_info(
+                f"{len(bare):,} of {len(listing.rows):,} {what} pictures have no caption of their own: "
+                f"{missing.outcome}, the first is {bare[0].key!r}"
+            )
         if missing.skips:
-            listing, skipped = listing.kept(lambda row: bool(row.captions)), listing.skipped
-            listing.skipped = skipped
+            listing = replace(listing.kept(lambda row: bool(row.captions)), skipped=listing.skipped)
         #: Pictures without a caption, whatever became of them.
         self.num_bare = len(bare)
         self._skipped = listing.skipped

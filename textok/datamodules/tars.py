@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from textok.datamodules.blobs import TarBlob
@@ -58,7 +58,9 @@ class TarSource(Source):
             for shard in shards:
                 yield from self._rows_of(shard, base_plus_ext, skip)
 
-    def _rows_of(self, shard: Path, split_name, skip: Skip) -> Iterator[Row]:
+    def _rows_of(
+        self, shard: Path, split_name: Callable[[str], tuple[str | None, str | None]], skip: Skip
+    ) -> Iterator[Row]:
         sample: dict[str, tarfile.TarInfo] = {}
         key = None
         try:
