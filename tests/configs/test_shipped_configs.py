@@ -34,6 +34,21 @@ COMBINATIONS = {
         )
         for n, m in ((32, 180.23), (64, 180.30), (128, 180.45), (256, 180.74))
     },
+    **{
+        f"tokenizer {name}": ([*BASE, "tokenizer.yaml", "textok/paper256.yaml", f"data/{name}.yaml"], None)
+        for name in ("imagenet256", "folder", "coco", "webdataset")
+    },
+    "tokenizer imagenet512": (
+        [
+            *BASE,
+            "tokenizer.yaml",
+            "textok/paper256.yaml",
+            "data/imagenet512.yaml",
+            "textok/imagenet512.yaml",
+            "textok/discriminator512.yaml",
+        ],
+        None,
+    ),
     "tokenizer no text": ([*TOKENIZER, "conditioning/none.yaml"], 172.85),
     "tokenizer no text n256": ([*TOKENIZER, "textok/n256.yaml", "conditioning/none.yaml"], 173.37),
     "tokenizer only": ([*TOKENIZER, "conditioning/tokenizer_only.yaml"], 174.53),

@@ -2,87 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from textok.datamodules.caption_bank import CaptionBank
 from textok.datamodules.caption_files import stem
 from textok.datamodules.dataset import CaptionedImages
-
-
-class MissingCaption(ABC):
-    """What becomes of an image that the bank does not have."""
-
-    #: Whether the image is left out of its set.
-    skips: bool = False
-    #: What becomes of these images, in a message.
-    outcome: str = ""
-
-    @abstractmethod
-    def captions(self, own: list[str], class_name: str) -> list[str]:
-        """The captions that such an image gets.
-
-        Args:
-            own: Those that the dataset itself has.
-            class_name: The name of its class.
-        """
-
-
-class RefuseImage(MissingCaption):
-    """An image without a caption is a mistake: the run stops and names it."""
-
-    outcome = "not allowed"
-
-    def captions(self, own: list[str], class_name: str) -> list[str]:
-        raise AssertionError("the set is refused before")
-
-
-class SkipImage(MissingCaption):
-    """The image is left out."""
-
-    skips = True
-    outcome = "left out"
-
-    def captions(self, own: list[str], class_name: str) -> list[str]:
-        raise AssertionError("the image is left out")
-
-
-class OwnCaptions(MissingCaption):
-    """The image keeps the captions of its dataset."""
-
-    outcome = "with the dataset's own captions"
-
-    def captions(self, own: list[str], class_name: str) -> list[str]:
-        return own
-
-
-class NoCaption(MissingCaption):
-    """The image has no caption: ""."""
-
-    outcome = "without a caption"
-
-    def captions(self, own: list[str], class_name: str) -> list[str]:
-        return []
-
-
-class TemplateForMissing(MissingCaption):
-    """The image is captioned by its class.
-
-    Args:
-        template: The caption, with {class} where the name goes.
-    """
-
-    outcome = "captioned by class"
-
-    def __init__(self, template: str = "a photo of a {class}") -> None:
-        self.template = template
-
-    def captions(self, own: list[str], class_name: str) -> list[str]:
-        return [self.template.replace("{class}", class_name)]
+from textok.datamodules.missing_captions import MissingCaption, RefuseImage
 
 
 @dataclass(frozen=True)
@@ -194,6 +124,22 @@ class BankedImages(CaptionedImages):
             return self.missing.captions(self.images.captions(inner), self.class_names[self.images.label(inner)])
         captions = self.bank.at(number)
         return [*captions, *self.images.captions(inner)] if self.extend else captions
+
+    def training_image(self, index: int, shorter_side: int) -> Tensor:
+        return self.images.training_image(int(self._kept[index]), shorter_side)
+
+    def skipped(self) -> dict[str, str]:
+        return self.images.skipped()
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        order = self.images.order(generator)
+        if len(self) == len(self.images):
+            return order
+        # The dataset's order, weights and shards included, without what is left out.
+        place = torch.full((len(self.images),), -1)
+        place[torch.from_numpy(self._kept)] = torch.arange(len(self))
+        kept = place[order]
+        return kept[kept >= 0]
 
     def label(self, index: int) -> int:
         return self.images.label(int(self._kept[index]))

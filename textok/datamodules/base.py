@@ -16,12 +16,14 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 
+from textok.datamodules.bad_data import BadData, BadLedger
 from textok.datamodules.bank_captions import BankCaptions, BankedImages, Coverage
+from textok.datamodules.crops import EvalCrop, FitSquare
 from textok.datamodules.dataset import CaptionedImages, Samples
-from textok.datamodules.loader import FixedLoader, ResumableLoader
+from textok.datamodules.loader import FixedLoader, ResumableLoader, rank_and_world
 from textok.datamodules.policies import CaptionPolicy, FirstCaption
 from textok.datamodules.text_cache import TextCache
-from textok.datamodules.transforms import FIT_SQUARE, Augmentation
+from textok.datamodules.transforms import Augmentation
 from textok.types import Batch, Split, TextTokens, from_uint8
 
 
@@ -56,6 +58,8 @@ class ImageDataModule(LightningDataModule, ABC):
         caption_policy: Which caption an image gets; None takes the first.
         caption_bank: Captions from a bank instead of the dataset's own.
         text_cache: Folder that textok cache text wrote: batches bring text tokens and no encoder is loaded.
+        crop: How evaluation makes a square of a picture; None takes the largest centred one.
+        bad_data: What happens to pictures that cannot be read.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class ImageDataModule(LightningDataModule, ABC):
         caption_policy: CaptionPolicy | None,
         caption_bank: BankCaptions | None = None,
         text_cache: Path | None = None,
+        crop: EvalCrop | None = None,
+        bad_data: BadData = BadData(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         sizes = {"image_size": image_size, "batch_size": batch_size, "eval_batch_size": eval_batch_size}
@@ -92,6 +98,10 @@ class ImageDataModule(LightningDataModule, ABC):
         self.text_cache: TextCache | None = None
         #: How much of each split the caption bank covers.
         self.coverage: dict[str, Coverage] = {}
+        self.crop = FitSquare() if crop is None else crop
+        self.bad_data = bad_data
+        #: The bad pictures of each split.
+        self.ledgers: dict[Split, BadLedger] = {}
         self._splits: Splits | None = None
 
     @abstractmethod
@@ -102,7 +112,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """Load and check the dataset, whatever the stage; a second call does nothing.
 
         Raises:
-            ValueError: If a split is empty or the number of classes is not ``num_classes``.
+            ValueError: If a split is empty, the number of classes is not ``num_classes``, or too many pictures are bad.
         """
         if self._splits is not None:
             return
@@ -120,6 +130,7 @@ class ImageDataModule(LightningDataModule, ABC):
         if self.text_cache_folder is not None:
             self.text_cache = TextCache(self.text_cache_folder)
             self.text_cache.check_captions(self.caption_identity())
+        self._open_ledgers()
 
     def _with_bank(self, splits: Splits) -> Splits:
         """The splits with the captions of the bank, if there is one; tells how much of them it covers."""
@@ -131,6 +142,28 @@ class ImageDataModule(LightningDataModule, ABC):
             attached[name], self.coverage[name] = images, coverage
             _tell(f"{what}: {coverage}")
         return replace(splits, **attached)
+
+    def teardown(self, stage: str) -> None:
+        """Say how many pictures were bad, if any were."""
+        for ledger in self.ledgers.values():
+            if ledger.bad:
+                print(ledger)
+
+    def _open_ledgers(self) -> None:
+        log = self.bad_data.log
+        if log is None and self.trainer is not None:
+            log = Path(self.trainer.default_root_dir) / "bad_images.tsv"
+        names: dict[Split, str] = {"train": "training", "held_out": "held-out"}
+        for split, name in names.items():
+            images = self._images(split)
+            skipped = images.skipped()
+            ledger = self.ledgers[split] = BadLedger(name, len(images) + len(skipped), self.bad_data, log)
+            if rank_and_world()[0] > 0:
+                ledger.bad.update(skipped)  # every process lists the same; the first one tells
+            for key, reason in skipped.items():
+                ledger.add(key, reason)
+            if skipped:
+                ledger.check()
 
     @property
     def splits(self) -> Splits:
@@ -147,7 +180,7 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def preprocessing(self) -> str:
         """What evaluation does to a picture: a reference that was measured with another cannot be compared with."""
-        return f"{FIT_SQUARE} to {self.image_size}x{self.image_size}"
+        return f"{self.crop.description} to {self.image_size}x{self.image_size}"
 
     def identity(self, split: Split) -> dict[str, Any]:
         """What the images of a split are, down to the last pixel: the key of everything that is measured on them."""
@@ -217,7 +250,7 @@ class ImageDataModule(LightningDataModule, ABC):
             ValueError: If the training set does not fill one batch on every rank.
         """
         samples = self._samples(self.splits.train, self.augmentation)
-        return ResumableLoader(samples, self.batch_size, self.num_workers, self.seed)
+        return ResumableLoader(samples, self.batch_size, self.num_workers, self.seed, self.ledgers["train"])
 
     def val_dataloader(self) -> FixedLoader:
         """The held-out set in fixed order, sharded over ranks."""
@@ -241,14 +274,23 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def fixed_loader(self, split: Split) -> FixedLoader:
         """A split as evaluation sees it, once each in fixed order, sharded over ranks."""
-        return FixedLoader(self._samples(self._images(split)), self.eval_batch_size, self.num_workers)
+        samples = self._samples(self._images(split))
+        return FixedLoader(samples, self.eval_batch_size, self.num_workers, self.ledgers[split])
 
     def _images(self, split: Split) -> CaptionedImages:
         return self.splits.train if split == "train" else self.splits.held_out
 
     def _samples(self, images: CaptionedImages, augmentation: Augmentation | None = None) -> Samples:
         return Samples(
-            images, self.class_names, self.image_size, self.caption_policy, augmentation, self.seed, self.text_cache
+            images,
+            self.class_names,
+            self.image_size,
+            self.caption_policy,
+            augmentation,
+            self.seed,
+            text=self.text_cache,
+            crop=self.crop,
+            max_bad=int(self.bad_data.max_share * len(images)),
         )
 
 

@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from textok.datamodules.dataset import Entry, seeded
+from textok.datamodules.dataset import Entry, Read, seeded
 from textok.datamodules.loader import FixedLoader, ResumableLoader
 from textok.datamodules.text_cache import TextCache
 from textok.storage import Manifest, StringTable, map_tensors, require_match
@@ -281,6 +281,14 @@ class CachedSamples(torch.utils.data.Dataset):
         entries = [entry for entry in range(first, end) if self.flip or not self.cache.flipped[entry]]
         draw = float(torch.rand((), generator=seeded(self.seed, epoch, index + 1), dtype=torch.float64))
         return CachedSample(index, valid, image, entries[int(draw * len(entries))])
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The images of an epoch in the order of training, (n,) int64."""
+        return torch.randperm(len(self), generator=generator)
+
+    def read(self, samples: list[CachedSample]) -> Read:
+        """Samples → what a worker hands over; a cache has no bad pictures, they were left out when it was made."""
+        return Read(self.collate(samples), [])
 
     def collate(self, samples: list[CachedSample]) -> Batch:
         """Samples → a batch with latents (B, K, Z) as they are stored, and no pixels."""
