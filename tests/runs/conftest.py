@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from PIL import Image
 
 from textok.cli import main
+from textok.datamodules import BadData, CaptionDataModule, FolderSource, NoCaption
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -40,3 +43,33 @@ def stage1(tmp_path_factory, t5_folder):
     options = [part for file in [*files, folder / "tiny.yaml"] for part in ("-c", str(file))]
     assert main(["fit", *options, "--run", str(folder / "tokenizer")]) == 0
     return options, folder / "tokenizer"
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """Makes a datamodule over 20 pictures with captions, some of them cut off."""
+
+    def make(broken, max_share=0.2):
+        folder = tmp_path / "pictures"
+        folder.mkdir()
+        noise = torch.randint(0, 256, (20, 24, 24, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        for number, pixels in enumerate(noise):
+            file = folder / f"{number:02d}.png"
+            Image.fromarray(pixels.numpy()).save(file)
+            file.with_suffix(".txt").write_text(f"picture {number}")
+        for number in broken:
+            file = folder / f"{number:02d}.png"
+            file.write_bytes(file.read_bytes()[:99])
+        data = CaptionDataModule(
+            [FolderSource(folder)],
+            image_size=16,
+            held_out_share=0.3,
+            batch_size=4,
+            num_workers=0,
+            missing=NoCaption(),
+            bad_data=BadData(max_share, log=tmp_path / "bad.tsv"),
+        )
+        data.setup()
+        return data
+
+    return make

@@ -9,6 +9,7 @@ import torch
 from textok.cli import main
 from textok.datamodules import CaptionBank, ShapesDataModule
 from textok.models.captioner import Captioner, tidy
+from textok.runs.captioning import caption_dataset
 
 WORDS = ["a", "photo", "of", "red", "blue", "circle", "square", "on", "the", "left", "with", "two", "and", "star"]
 
@@ -110,6 +111,17 @@ def test_another_prompt_or_dataset_in_the_same_folder_is_refused(model, whole, c
     assert "captioner.prompt: the cache has 'a photo of', here it is 'a star'" in capsys.readouterr().err
     assert caption(model, whole, "--data.seed", "1") == 1
     assert "keys.train: the cache has" in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_read_gets_no_caption_and_is_named(model, damaged, tmp_path):
+    captioner = Captioner(model, prompt="a photo of", max_words=8, max_new_tokens=12)
+    captioner.load()
+    summary = caption_dataset(tmp_path / "captions", damaged(broken=[3]), captioner, batch_size=4)
+    lines = [json.loads(line) for line in (tmp_path / "captions" / "captions.jsonl").read_text().splitlines()]
+    (bad,) = [line for line in lines if "bad" in line]
+    assert bad["key"].startswith("03") and bad["caption"] == "" and "truncated" in bad["bad"]
+    assert len(lines) == 20 and summary.captions + summary.empty == 20
+    assert "03" in (tmp_path / "bad.tsv").read_text()
 
 
 def test_answers_are_tidied():

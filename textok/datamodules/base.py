@@ -149,6 +149,14 @@ class ImageDataModule(LightningDataModule, ABC):
             if ledger.bad:
                 print(ledger)
 
+    def note_bad(self, trains: bool, key: str, reason: str) -> None:
+        """Note a picture that something else than the loaders could not read.
+
+        Raises:
+            ValueError: If too many of the set are bad now.
+        """
+        self.ledgers["train" if trains else "held_out"].add(key, reason)
+
     def _open_ledgers(self) -> None:
         log = self.bad_data.log
         if log is None and self.trainer is not None:

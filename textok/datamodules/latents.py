@@ -210,6 +210,8 @@ class LatentCache:
         #: Image → its entries are first[i] … first[i + 1] − 1.
         self.first = index["first"].numpy()
         self.num_train: int = self.manifest.details["num_train"]
+        #: Numbers of the images that could not be read when they were to be encoded.
+        self.bad = {image for image, _, _ in self.manifest.details["bad"]}
         self._shards: dict[int, Tensor] = {}
 
     def __reduce__(self):
@@ -263,7 +265,8 @@ class CachedSamples(torch.utils.data.Dataset):
     ) -> None:
         self.cache = cache
         num_images = len(cache.labels)
-        self.images = range(cache.num_train) if split == "train" else range(cache.num_train, num_images)
+        images = range(cache.num_train) if split == "train" else range(cache.num_train, num_images)
+        self.images = [image for image in images if image not in cache.bad] if cache.bad else images
         self.text = text
         self.flip = flip
         self.seed = seed

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from textok.callbacks.display import duration, track
-from textok.datamodules import ImageDataModule
+from textok.datamodules import BadImage, CaptionedImages, ImageDataModule
 from textok.datamodules.caption_bank import BankSummary, build_bank
 from textok.datamodules.caption_files import CaptionFields, read_rows
 from textok.metrics.distributed import on_first_rank, rank_and_world
@@ -69,8 +70,7 @@ def caption_dataset(
     pending = [batch for batch in batches if not all(split.key(index) in done for split, index in batch)]
     begin = time.perf_counter()
     for number, batch in enumerate(track(console, "captioning", pending, len(pending))):
-        captions = captioner([split.image(index) for split, index in batch])
-        rows = [{"key": split.key(index), "caption": caption} for (split, index), caption in zip(batch, captions)]
+        rows = _captioned(captioner, batch, data)
         lines.append([row for row in rows if row["key"] not in done])
         if number == 0:
             todo = sum(map(len, pending))
@@ -86,6 +86,25 @@ def caption_dataset(
     torch.distributed.barrier() if world > 1 else None
     on_first_rank(lambda: _merge(folder, [split.key(index) for split, index in images]))
     return on_first_rank(lambda: _bank(folder, console))
+
+
+def _captioned(
+    captioner: Captioner, batch: list[tuple[CaptionedImages, int]], data: ImageDataModule
+) -> list[dict[str, str]]:
+    """A line for each image; one that cannot be read gets no caption, its reason, and a place among the bad ones."""
+    rows = [{"key": split.key(index), "caption": ""} for split, index in batch]
+    readable: list[dict[str, str]] = []
+    images: list[Tensor] = []
+    for row, (split, index) in zip(rows, batch):
+        try:
+            images.append(split.image(index))
+            readable.append(row)
+        except BadImage as error:
+            row["bad"] = error.reason
+            data.note_bad(split is data.splits.train, error.key, error.reason)
+    for row, caption in zip(readable, captioner(images) if images else []):
+        row["caption"] = caption
+    return rows
 
 
 def _claim(folder: Path, plan: dict[str, Any]) -> None:

@@ -91,12 +91,12 @@ class Plan:
     def __len__(self) -> int:
         return len(self.image)
 
-    def picture(self, entry: int) -> Tensor:
-        """uint8 (3, S, S) of an entry, as evaluation sees the image, mirrored or not."""
+    def picture(self, entry: int) -> tuple[Tensor, str]:
+        """uint8 (3, S, S) of an entry, as evaluation sees the image, mirrored or not, and why it is bad, if it is."""
         image = self.image[entry]
         split, index = (0, image) if image < self.num_train else (1, image - self.num_train)
-        picture = self.samples[split][Entry(0, index)].image
-        return picture.flip(-1) if self.flip[entry] else picture
+        sample = self.samples[split][Entry(0, index)]
+        return sample.image.flip(-1) if self.flip[entry] else sample.image, "".join(bad.reason for bad in sample.bad)
 
     def save(self, path: Path) -> None:
         """Write the index that consumers read."""
@@ -119,7 +119,7 @@ class _Pictures(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.plan)
 
-    def __getitem__(self, entry: int) -> Tensor:
+    def __getitem__(self, entry: int) -> tuple[Tensor, str]:
         return self.plan.picture(entry)
 
 
@@ -133,7 +133,8 @@ def write_latent_cache(
 ) -> Manifest:
     """Encode a dataset by a run's averaged pair and write the latents; started again, it goes on where it was.
 
-    Every rank calls this; each writes its own shards. Text tokens come from the data's text cache, if it has one.
+    Every rank calls this; each writes its own shards. Text tokens come from the data's text cache, if it has one. An
+    image that cannot be read keeps its place, is named in the manifest and the bad-images log, and is no consumer's.
 
     Args:
         folder: The cache's folder.
@@ -144,7 +145,8 @@ def write_latent_cache(
         console: Where progress is shown.
 
     Raises:
-        ValueError: If the folder holds another cache, or the latents are not finite in the precision.
+        ValueError: If the folder holds another cache, too many images are bad, or the latents are not finite in the
+            precision.
     """
     console = console or Console()
     rank, world = rank_and_world()
@@ -167,8 +169,9 @@ def write_latent_cache(
     shape = (module.textok.num_latents, module.textok.latent_dim)
     encoded = _encode(module, data, plan, batches)
     parts: list[Tensor] = []
+    bad: dict[int, str] = {}
     begin = time.perf_counter()
-    for number, latents in enumerate(track(console, "encoding images", encoded, len(batches))):
+    for number, (latents, reasons) in enumerate(track(console, "encoding images", encoded, len(batches))):
         entries = batches[number]
         if number == 0:
             size = len(plan) * shape[0] * shape[1] * getattr(torch, options.dtype).itemsize
@@ -186,22 +189,32 @@ def write_latent_cache(
                 f"entries are not finite in {options.dtype}: use --dtype float32"
             )
         parts.append(latents)
+        for entry, reason in zip(entries, reasons):
+            if reason:
+                bad[entry] = reason
+                data.note_bad(plan.image[entry] < plan.num_train, plan.keys[plan.image[entry]], reason)
         shard = entries[0] // options.shard_size
         if entries[-1] + 1 == writer.entries(shard).stop:
             whole, parts = torch.cat(parts), []
-            writer.write(shard, {"latents": whole}, _sums(whole, writer.entries(shard), plan))
+            writer.write(shard, {"latents": whole}, _note(whole, writer.entries(shard), plan, bad))
+            bad = {}
 
     def finish() -> None:
         plan.save(writer.folder / INDEX)
         lists = zip(data.class_names, data.class_captions())
         write_json(writer.folder / CLASSES, [{"name": name, "captions": captions} for name, captions in lists])
-        writer.finish([INDEX, CLASSES], {"num_train": plan.num_train, **_statistics(writer.notes())})
+        found = sorted({image: reason for note in writer.notes() for image, reason in note["bad"]}.items())
+        named = [[image, plan.keys[image], reason] for image, reason in found]
+        details = {"num_train": plan.num_train, "bad": named, **_statistics(writer.notes())}
+        writer.finish([INDEX, CLASSES], details)
 
     torch.distributed.barrier() if world > 1 else None
     on_first_rank(finish)
     manifest = Manifest.read(folder, KIND)
     size = sum(shard.size for shard in manifest.shards)
-    console.print(f"{folder}: {manifest.count:,} entries, {size / 1e6:,.1f} MB", highlight=False, soft_wrap=True)
+    bad_images = len(manifest.details["bad"])
+    lost = f", {bad_images:,} images that cannot be read left out" if bad_images else ""
+    console.print(f"{folder}: {manifest.count:,} entries, {size / 1e6:,.1f} MB{lost}", highlight=False, soft_wrap=True)
     return manifest
 
 
@@ -234,23 +247,29 @@ def _identity(
 
 
 @torch.no_grad()
-def _encode(module: TokenizerModule, data: ImageDataModule, plan: Plan, batches: list[list[int]]) -> Iterator[Tensor]:
-    """(B, K, Z) latents of each batch of entries, on the CPU."""
+def _encode(
+    module: TokenizerModule, data: ImageDataModule, plan: Plan, batches: list[list[int]]
+) -> Iterator[tuple[Tensor, list[str]]]:
+    """(B, K, Z) latents of each batch of entries, on the CPU, and why an image is bad, "" where it is not."""
     loader = torch.utils.data.DataLoader(_Pictures(plan), batch_sampler=batches, num_workers=data.num_workers)
-    for entries, pictures in zip(batches, loader):
+    for entries, (pictures, reasons) in zip(batches, loader):
         captions = [plan.captions[plan.caption[entry]] for entry in entries]
         cached = data.text_tokens(captions)
         text = module.encode_captions(captions) if cached is None or not module.needs_text else cached
         label = torch.tensor([plan.labels[plan.image[entry]] for entry in entries], device=module.device)
         images = from_uint8(pictures.to(module.device), module.dtype)
-        yield module.ema.encode(images, None if text is None else text.to(module.device), label).cpu()
+        yield module.ema.encode(images, None if text is None else text.to(module.device), label).cpu(), reasons
 
 
-def _sums(latents: Tensor, entries: range, plan: Plan) -> dict[str, Any]:
-    """Number of tokens of the training entries of a shard, and the sums of their channels and squares."""
-    trains = torch.tensor([plan.image[entry] < plan.num_train for entry in entries])
-    x = latents[trains].flatten(0, 1).double()
-    return {"count": len(x), "sum": x.sum(0).tolist(), "squares": x.square().sum(0).tolist()}
+def _note(latents: Tensor, entries: range, plan: Plan, bad: dict[int, str]) -> dict[str, Any]:
+    """What the manifest will tell of a shard.
+
+    Number of tokens of the training entries, the sums of their channels and squares, and images that cannot be read.
+    """
+    counts = torch.tensor([plan.image[entry] < plan.num_train and entry not in bad for entry in entries])
+    x = latents[counts].flatten(0, 1).double()
+    named = [[plan.image[entry], reason] for entry, reason in bad.items()]
+    return {"count": len(x), "sum": x.sum(0).tolist(), "squares": x.square().sum(0).tolist(), "bad": named}
 
 
 def _statistics(notes: Iterator[dict[str, Any]]) -> dict[str, list[float]]:
