@@ -120,6 +120,7 @@ COMBINATIONS = {
     "generator ddpm": ([*GENERATOR, "sampler/ddpm250.yaml", "overlays/gpu.yaml"], None),
     "generator dpm": ([*GENERATOR, "sampler/dpm20.yaml"], None),
     "emoji tokenizer": ([*BASE, *QUICK, "data/emoji.yaml"], None),
+    "fashion tokenizer": ([*BASE, *QUICK, "data/fashion.yaml"], None),
     "shapes tokenizer": ([*BASE, *QUICK, "data/shapes.yaml"], None),
     "quickstart tokenizer": ([*BASE, *QUICK], None),
     "quickstart tokenizer fast": ([*BASE, *QUICK, "quickstart/tokenizer_fast.yaml"], None),

@@ -9,6 +9,7 @@ from textok.datamodules.crops import ADMCrop, EvalCrop, FitSquare
 from textok.datamodules.dataset import CaptionedImages, Samples
 from textok.datamodules.decoding import BadImage, Decoder
 from textok.datamodules.emoji import EmojiDataModule
+from textok.datamodules.fashion import FashionDataModule
 from textok.datamodules.imagenet import FlatValidation, ImageNetDataModule
 from textok.datamodules.latents import LatentsDataModule
 from textok.datamodules.loader import FixedLoader, ResumableLoader
@@ -54,6 +55,7 @@ __all__ = [
     "Decoder",
     "EmojiDataModule",
     "EvalCrop",
+    "FashionDataModule",
     "FirstCaption",
     "FirstThatHas",
     "FirstWords",
