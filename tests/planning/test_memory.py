@@ -17,8 +17,13 @@ CASES = {
     "stage 1, pair alone in bf16": (
         "tokenizer",
         ("conditioning/none",),
-        ["--model.init_args.discriminator=null", "--model.init_args.perceptual=null", NO_WARMUP]
-        + ["--data.init_args.batch_size=64", "--trainer.precision=bf16-mixed"],
+        [
+            "--model.init_args.discriminator=null",
+            "--model.init_args.perceptual=null",
+            "--data.init_args.batch_size=64",
+            "--trainer.precision=bf16-mixed",
+            NO_WARMUP,
+        ],
     ),
     "stage 2": ("generator", ("conditioning/none",), [NO_WARMUP, "--data.init_args.batch_size=64"]),
 }

@@ -38,9 +38,7 @@ class Assumptions:
         if self.devices < 1:
             raise ValueError(f"--gpus must be at least 1, got {self.devices}")
         if not 0 < self.utilisation <= 1:
-            raise ValueError(
-                f"--utilisation is a share of the peak rate and must lie in (0, 1], got {self.utilisation}"
-            )
+            raise ValueError(f"--utilisation is a share of the peak rate, in (0, 1], got {self.utilisation}")
         if self.num_images < 1:
             raise ValueError(f"--num_images must be at least 1, got {self.num_images}")
 
