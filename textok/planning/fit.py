@@ -77,7 +77,9 @@ def precision_fits_hardware(plan: Plan) -> Iterator[Finding]:
     if str(precision).startswith("bf16") and gpu.bf16 is None:
         yield Finding("error", f"{gpu.name} has no bfloat16 (trainer.precision {precision})", "use 32-true there")
     if str(precision).startswith("32") and gpu.bf16 is not None:
-        what = f"trainer.precision {precision} uses {gpu.fp32 / gpu.bf16:.0%} of what a {gpu.name} can in bfloat16"
+        what = (
+            f"trainer.precision {precision} uses {gpu.fp32 / gpu.bf16:.0%} of the rate that {gpu.name} has in bfloat16"
+        )
         yield Finding("warning", what, "--trainer.precision=bf16-mixed")
 
 
@@ -94,11 +96,9 @@ def memory_fits_device(plan: Plan) -> Iterator[Finding]:
     need = found.memory[kind].total
     have = f"{gpu.name} has {told(gpu.usable)} usable ones"
     if need <= gpu.usable:
-        yield Finding("note", f"a step needs {told(need)} GiB, {gpu.name} has {told(gpu.usable)} usable ones")
+        yield Finding("note", f"a step needs {told(need)} GiB, {have}")
         return
-    what = (
-        f"a step with {found.batch_size} images needs {told(need)} GiB, {gpu.name} has {told(gpu.usable)} usable ones"
-    )
+    what = f"a step with {found.batch_size} images needs {told(need)} GiB, {have}"
     fitting = largest_batch(plan, kind, gpu)
     if fitting:
         times = -(-found.batch_size // fitting)
