@@ -44,11 +44,11 @@ def test_caches_of_imagenet(stage1):
     assert stage1.latent_cache_bytes == 1_281_167 * 128 * 8 * 4
 
 
-def test_twice_the_gpus_see_twice_the_images_in_the_same_time(stage1, parsed):
-    cli = parsed("paper tokenizer", "--data.init_args.batch_size=32")
-    twice = estimate(cli, Assumptions(find_gpu("h100"), devices=16))
-    assert twice.images_per_step == 512 and twice.hours() == pytest.approx(stage1.hours())
-    assert twice.memory["fsdp"].total < stage1.memory["fsdp"].total
+def test_twice_the_gpus_see_twice_the_images_in_the_same_time(parsed):
+    cli = parsed("generator", more=("conditioning/none",))
+    once, twice = (estimate(cli, Assumptions(find_gpu("h100"), devices)) for devices in (8, 16))
+    assert twice.images_per_step == 2 * once.images_per_step and twice.hours() == pytest.approx(once.hours())
+    assert twice.memory["fsdp"].total < once.memory["fsdp"].total
 
 
 def test_a_checkpoint_has_the_estimated_size(parsed, tmp_path):

@@ -5,21 +5,29 @@ import torch
 from lightning.pytorch import Trainer
 from torch.utils.flop_counter import FlopCounterMode
 
-from textok.modules import AdversarialStage
+from textok.frozen import Frozen
+from textok.modules import AdversarialStage, TokenizerModule
 from textok.planning.outlines import give_outline
 from textok.planning.rehearsal import build_on_meta, fake_batch, some_normalizer
 from textok.planning.work import DISCRIMINATOR, PAIR, PENALTY, TEXT_ENCODER, parts_of, phases_of
 
+SLOW = pytest.mark.slow
 
-@pytest.mark.parametrize("entry", ["paper tokenizer", "paper generator"])
+
+@pytest.mark.parametrize(
+    "entry",
+    ["tokenizer", "generator", *(pytest.param(f"paper {stage}", marks=SLOW) for stage in ("tokenizer", "generator"))],
+)
 def test_work_is_what_the_counter_sees_in_the_module_s_own_step(entry, parsed):
     # The counter refuses the penalty's gradient at a leaf; it is counted by hand below.
-    cli = parsed(entry, *(["--model.init_args.r1=null"] if entry == "paper tokenizer" else []))
+    cli = parsed(entry, *(["--model.init_args.r1=null"] if "tokenizer" in entry else []))
     parts = parts_of(build_on_meta(cli))
     module = build_on_meta(cli)
-    if entry == "paper tokenizer":
+    if isinstance(module, TokenizerModule):
         give_outline(module.perceptual)
-        module.perceptual.frozen.network.to("meta")
+        for part in module.perceptual.modules():
+            if isinstance(part, Frozen):
+                part.network.to("meta")
         module.stage = AdversarialStage(start=0)
     else:
         module.normalizer = some_normalizer(module.textok.latent_dim).to("meta")

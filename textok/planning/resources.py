@@ -120,15 +120,24 @@ def disk_has_room(plan: Plan) -> Iterator[Finding]:
         yield Finding("error", what, "free some, lower checkpoint.save_top_k, or name another folder with --run")
 
 
-def _parts(callback: object) -> Iterator[object]:
-    """The metrics of a measuring callback that load weights."""
-    metrics = getattr(callback, "metrics", None)
-    distances = getattr(callback, "distances", None)
-    yield getattr(distances, "extractor", None)
-    yield getattr(metrics, "clip_score", None)
-    # The first caption's metrics stand for all: the others are copies of them.
-    yield from next(iter(getattr(metrics, "_pairs", {}).values()), ())
-    yield from list(getattr(metrics, "_clip", {}).values())[:1]
+def _parts(root: object) -> Iterator[object]:
+    """What a callback measures with, by walking its attributes; copies of a metric come once."""
+    seen, waiting, told = set(), [root], set()
+    while waiting:
+        thing = waiting.pop(0)
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, dict):
+            waiting += thing.values()
+        elif isinstance(thing, list | tuple):
+            waiting += thing
+        elif type(thing).__module__.startswith(("textok.metrics", "textok.callbacks")) and hasattr(thing, "__dict__"):
+            waiting += vars(thing).values()
+            source = (type(thing), str(getattr(thing, "weights", None)), str(getattr(thing, "model", None)))
+            if source not in told:
+                told.add(source)
+                yield thing
 
 
 def _hub_file(user: str, url: str, named: Path | None) -> Iterator[Finding]:

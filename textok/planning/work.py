@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from textok.modules import GeneratorModule, TokenizerModule, TrainingModule
-from textok.modules.flops import generator_flops, meta_inputs, tokenizer_flops
+from textok.modules.flops import meta_inputs, tokenizer_flops
 from textok.planning.outlines import give_outline, text_encoder_outline
 from textok.types import Condition
 
@@ -131,7 +131,7 @@ def _generator_parts(module: GeneratorModule) -> list[Part]:
         latents, time = pair.encode(image, text, label), torch.empty(1, device="meta")
         forward = count(lambda: dit(latents, time, Condition(label=label, text=text)))
         both_ways = count(lambda: pair(image, text, label))
-    whole = generator_flops(module.sizes, module.make_textok, module._dit_for)
+    whole = module.flops_per_image()
     return [
         Part("DiT", size_of(dit), True, forward, whole - encode),
         Part(PAIR, size_of(pair), False, both_ways, encode),
