@@ -1,6 +1,7 @@
 """What follows from work and memory: hours, sizes on disk, and the command."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,6 +43,15 @@ def test_a_text_cache_spares_the_text_encoder_alone(stage1):
 def test_caches_of_imagenet(stage1):
     assert stage1.text_cache_bytes == 1_281_167 * 128 * 2048 * 2
     assert stage1.latent_cache_bytes == 1_281_167 * 128 * 8 * 4
+
+
+def test_the_page_about_costs_has_these_numbers(stage1):
+    rows = (Path(__file__).parents[2] / "docs" / "cost.md").read_text().splitlines()
+    cells = next(row for row in rows if row.startswith("| 256², 128 |")).split(" | ")
+    pair = stage1.parts[0]
+    assert cells[1:3] == [f"{pair.parameters / 1e6:,.1f} M", f"{pair.forward / 2e9:,.2f}"]
+    assert float(cells[4]) == pytest.approx(stage1.memory["ddp"].total / 2**30, rel=0.02)
+    assert float(cells[7]) == pytest.approx(8 * stage1.hours(), rel=0.02)
 
 
 def test_twice_the_gpus_see_twice_the_images_in_the_same_time(parsed):
