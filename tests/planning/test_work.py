@@ -99,3 +99,13 @@ def test_an_unknown_encoder_is_not_counted_and_said(parsed, tmp_path):
     encoder = "--model.init_args.text_encoder.init_args."
     module = build_on_meta(parsed("tokenizer", f"{encoder}name={tmp_path}/nothing", f"{encoder}dim=64"))
     assert parts_of(module)[-1].step is None
+
+
+def test_the_first_t5_is_not_taken_for_its_successor(parsed):
+    name = "--model.init_args.text_encoder.init_args.name="
+    kind = "--model.init_args.text_encoder=textok.models.T5TextEncoder"
+    first, successor = (
+        parts_of(build_on_meta(parsed("generator", kind, f"{name}{t5}")))[-1]
+        for t5 in ("t5-small", "google/t5-v1_1-small")
+    )
+    assert first.step is None and successor.parameters > 0

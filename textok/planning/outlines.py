@@ -44,8 +44,10 @@ def text_encoder_outline(encoder: TextEncoder) -> nn.Module | None:
 def _t5_config(name: str | None):
     from transformers import T5Config
 
-    size = PUBLISHED.fullmatch((name or "").rpartition("/")[2].lower())
-    if size is None or size[1] not in T5_SIZES or is_folder(name):
+    short = (name or "").rpartition("/")[2].lower()
+    size = PUBLISHED.fullmatch(short)
+    # The first T5 has other widths and no gates.
+    if size is None or not ("v1_1" in short or "flan" in short) or size[1] not in T5_SIZES or is_folder(name):
         return None
     width, hidden, head, heads, layers = T5_SIZES[size[1]]
     return T5Config(
