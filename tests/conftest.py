@@ -1,7 +1,16 @@
 """Parts that several tests share."""
 
+import os
+import signal
+import traceback
+
 import pytest
 import torch
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A thread a process: more would wait for each other's cores. Processes that a test starts inherit it.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +53,51 @@ def clip_folder(tmp_path_factory):
     torch.manual_seed(3)  # of positive scores; a negative mean counts as 0
     CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).save_pretrained(path)
     return path
+
+
+def killed_at(point, function):
+    """Run a function in a process of its own, which is killed (-9) at its n-th flush or rename of a file.
+
+    Returns:
+        Whether it was; otherwise the function came to its end.
+    """
+    pid = os.fork()
+    if pid == 0:  # everything here ends in _exit: the child must not go on with the parent's tests
+        try:
+            torch.set_num_threads(1)  # threads do not survive a fork
+            count = 0
+
+            def deadly(call):
+                def counted(*args, **kwargs):
+                    nonlocal count
+                    count += 1
+                    if count == point:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    return call(*args, **kwargs)
+
+                return counted
+
+            os.fsync, os.replace = deadly(os.fsync), deadly(os.replace)
+            function()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the process failed; its traceback is above"
+    return os.WIFSIGNALED(status)
+
+
+@pytest.fixture(scope="session")
+def killed():
+    return killed_at
+
+
+@pytest.fixture(scope="session")
+def contents():
+    """The files of a folder, hidden ones too, with their bytes."""
+
+    def read(folder):
+        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+    return read

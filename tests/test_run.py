@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from textok import load_run
 from textok.callbacks.curves import read_curves
 from textok.cli import main
+from textok.runs.folder import RunFolder
 from textok.types import Request
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -95,6 +96,18 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(runs, stage):
         for n in (stage, f"{stage}_again")
     ]
     assert rows[0] == rows[1]
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_half_written_one(runs):
+    assert main(command(runs, "generator", run="generator_damaged")) == 0
+    folder = runs / "generator_damaged" / "checkpoints"
+    newest = folder / "step00000006.ckpt"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="step00000006.ckpt is damaged"):
+        assert main(command(runs, "generator", run="generator_damaged")) == 0
+    ours = tensors(runs / "generator" / "checkpoints" / "step00000006.ckpt")
+    theirs = tensors(RunFolder(folder.parent).newest_checkpoint())
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
 def test_another_configuration_in_the_same_folder_is_refused(runs, capsys):

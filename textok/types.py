@@ -68,8 +68,16 @@ class TextTokens:
         """(B,) bool; False where the caption was empty."""
         return self.mask.any(dim=1)
 
+    def without(self, rows: Tensor) -> TextTokens:
+        """The same captions, but none where ``rows``, (B,) bool, is True."""
+        return TextTokens(self.tokens, self.mask & ~rows[:, None])
+
     def to(self, device: torch.device | str) -> TextTokens:
         return TextTokens(self.tokens.to(device), self.mask.to(device))
+
+    def float(self) -> TextTokens:
+        """The same tokens in float32, as text encoders give them."""
+        return TextTokens(self.tokens.float(), self.mask)
 
     @staticmethod
     def cat(parts: list[TextTokens]) -> TextTokens:
@@ -170,13 +178,13 @@ class Request:
 
     Args:
         index: Number of the sample; with the seed it fixes the noise.
-        label: Class to generate.
+        label: Class to generate; None names no class.
         caption: Caption for the detokenizer (and a text-conditioned generator); None draws one of the class's captions.
         seed: Seed of the noise and of the caption that is drawn.
     """
 
     index: int
-    label: int = 0
+    label: int | None = 0
     caption: str | None = None
     seed: int = 0
 
@@ -228,6 +236,33 @@ class ServesImages(Protocol):
         ...
 
 
+@runtime_checkable
+class ServesText(Protocol):
+    """A datamodule that may have text tokens of its captions, so that no text encoder has to be loaded."""
+
+    @property
+    def brings_text(self) -> bool:
+        """Whether its batches hold text tokens."""
+        ...
+
+    def check_encoder(self, identity: dict[str, Any]) -> None:
+        """Raise a ValueError if the text tokens are another text encoder's."""
+        ...
+
+    def text_tokens(self, captions: list[str]) -> TextTokens | None:
+        """Text tokens of captions; None where it does not have them all."""
+        ...
+
+
+@runtime_checkable
+class ServesLatents(Protocol):
+    """A datamodule whose batches hold latents that a pair made before."""
+
+    def check_pair(self, weights_sha256: str) -> None:
+        """Raise a ValueError if the latents are another pair's, given the fingerprint of this pair's weights."""
+        ...
+
+
 def to_uint8(images: Tensor) -> Tensor:
     """Float images in [−1, 1] → uint8, rounded to the nearest level and clamped; the only such rule in textok.
 
@@ -239,3 +274,14 @@ def to_uint8(images: Tensor) -> Tensor:
 def from_uint8(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Uint8 images → float in [−1, 1]; ``to_uint8`` gives the same bytes back."""
     return images.to(dtype) / 127.5 - 1.0
+
+
+def mix_seed(*parts: int) -> int:
+    """A 63-bit seed from several numbers, such that neighbours do not share streams (splitmix64's finaliser)."""
+    state = 0
+    for part in parts:
+        state = (state + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1

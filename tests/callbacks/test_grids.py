@@ -2,11 +2,13 @@
 
 import json
 
+import pytest
 import torch
 from PIL import Image
 
-from textok.callbacks import ReconstructionGrid, SampleGrid
+from textok.callbacks import PromptGrid, ReconstructionGrid, SampleGrid
 from textok.callbacks.drawing import DARK, draw_grid, wrap
+from textok.callbacks.pictures import spread_rows
 
 
 def test_a_reconstruction_grid_per_validation(make_trainer, make_module, make_data, tmp_path):
@@ -37,11 +39,10 @@ def test_originals_are_spread_over_the_set_and_enlarged(make_trainer, make_modul
 
 
 def test_pictures_of_every_position_are_chosen_once():
-    grid = ReconstructionGrid(num_images=8)
-    chosen = [(batch, row) for batch in range(3) for row in grid._rows(batch, 3, 64)]
+    chosen = [(batch, row) for batch in range(3) for row in spread_rows(8, batch, 3, 64)]
     assert len(chosen) == len(set(chosen)) == 8
     assert {batch for batch, _ in chosen} == {0, 1, 2}
-    assert sum(len(grid._rows(batch, float("inf"), 3)) for batch in range(10)) == 8
+    assert sum(len(spread_rows(8, batch, float("inf"), 3)) for batch in range(10)) == 8
 
 
 def test_samples_leave_the_random_state_alone(make_trainer, make_module, make_data, tmp_path):
@@ -57,6 +58,37 @@ def test_samples_leave_the_random_state_alone(make_trainer, make_module, make_da
         "samples.png",
         "samples_step00000000.png",
     ]
+
+
+def test_prompts_are_held_out_captions_below_their_originals(make_trainer, make_module, make_data, tmp_path):
+    module, data, asked = make_module(), make_data(count=12, batch_size=4), []
+    generate = module.generate
+    module.generate = lambda requests: asked.extend(requests) or generate(requests)
+    make_trainer([PromptGrid(num_prompts=3, per_prompt=2)], limit_val_batches=1.0).validate(module, data, verbose=False)
+    batch = data.collate(data.rows())
+    assert [request.caption for request in asked] == [batch.caption[row] for row in (0, 4, 8)] * 2
+    assert [request.label for request in asked] == [0, 1, 2] * 2
+    assert sorted({request.index for request in asked}) == list(range(6))
+    picture = torch.tensor(list(Image.open(tmp_path / "pictures/prompts.png").get_flattened_data()))
+    pixels = {tuple(pixel) for pixel in picture.tolist()}
+    for row in (0, 4, 8):
+        assert set(map(tuple, batch.image[row].flatten(1).T.tolist())) <= pixels
+
+
+def test_prompts_of_ones_own(make_trainer, make_module, make_data, tmp_path):
+    module, asked = make_module(), []
+    generate = module.generate
+    module.generate = lambda requests: asked.extend(requests) or generate(requests)
+    grid = PromptGrid(["a cat", ""], per_prompt=1, label=2, seed=7)
+    make_trainer([grid], limit_val_batches=1).validate(module, make_data(), verbose=False)
+    assert [(r.caption, r.label, r.seed) for r in asked] == [("a cat", 2, 7), ("", 2, 7)]
+    assert (tmp_path / "pictures/prompts_step00000000.png").is_file()
+
+
+@pytest.mark.parametrize("arguments", [{"num_prompts": 0}, {"per_prompt": 0}, {"prompts": []}])
+def test_a_prompt_grid_of_nothing_is_refused(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        PromptGrid(**arguments)
 
 
 def test_wrapping_keeps_within_the_width_and_marks_cuts():

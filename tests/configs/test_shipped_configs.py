@@ -38,6 +38,43 @@ COMBINATIONS = {
     "tokenizer no text n256": ([*TOKENIZER, "textok/n256.yaml", "conditioning/none.yaml"], 173.37),
     "tokenizer only": ([*TOKENIZER, "conditioning/tokenizer_only.yaml"], 174.53),
     "detokenizer only": ([*TOKENIZER, "conditioning/detokenizer_only.yaml"], 174.53),
+    # An extra attention in each of 24 blocks: 4 · 768² weights, 4 · 768 biases and a norm of 2 · 768.
+    "tokenizer cross-attention": ([*TOKENIZER, "conditioning/cross_attention.yaml"], 176.20 + 24 * 2.3639),
+    "tokenizer cross-attention in one half": (
+        [*TOKENIZER, "conditioning/cross_attention.yaml", "conditioning/tokenizer_only.yaml"],
+        174.53 + 12 * 2.3639,
+    ),
+    "tokenizer in-context in one half": (
+        [*TOKENIZER, "conditioning/in_context.yaml", "conditioning/detokenizer_only.yaml"],
+        174.53,
+    ),
+    # An MLP 2048 → 768 → 768 a half, and 6 · 768 outputs of 768 inputs a block.
+    "tokenizer pooled text": (
+        [*TOKENIZER, "conditioning/pooled_text.yaml"],
+        172.85 + 2 * (2.0490 * 0.768 + 0.769 * 0.768) + 24 * 4.608 * 0.769,
+    ),
+    "tokenizer class": ([*TOKENIZER, "conditioning/class_embedding.yaml"], 172.85 + 2 * 8 * 768e-6),
+    "tokenizer text dropout": ([*TOKENIZER, "conditioning/text_dropout.yaml"], 176.20 + 2 * 768e-6),
+    "quickstart tokenizer text dropout": ([*BASE, *QUICK, "conditioning/text_dropout.yaml"], None),
+    # 4096 instead of 2048 inputs of the two projections, and so on; MiniLM has 384.
+    **{
+        f"tokenizer {name}": ([*TOKENIZER, f"text_encoder/{name}.yaml"], 176.20 + 2 * (width - 2048) * 768e-6)
+        for name, width in (
+            ("t5_small", 512),
+            ("t5_base", 768),
+            ("t5_large", 1024),
+            ("t5_xl", 2048),
+            ("t5_xxl", 4096),
+            ("minilm", 384),
+        )
+    },
+    "tokenizer clip": (
+        [*TOKENIZER, "text_encoder/clip_l.yaml"],
+        176.20 + 2 * (768 - 2048) * 768e-6 - 2 * (128 - 77) * 768e-6,
+    ),
+    "tokenizer small": ([*TOKENIZER, "textok/small.yaml"], None),
+    "tokenizer base": ([*TOKENIZER, "textok/n128.yaml", "textok/base.yaml"], 176.42),
+    "tokenizer large": ([*TOKENIZER, "textok/large.yaml"], None),
     "tokenizer gpu": ([*TOKENIZER, "overlays/gpu.yaml"], 176.20),
     **{f"generator {s}": ([*GENERATOR, f"dit/{s}.yaml"], m) for s, m in (("s", 32.7), ("b", 130.0), ("l", 457.2))},
     "generator xl": ([*GENERATOR, "dit/xl.yaml"], 674.0),
@@ -51,6 +88,16 @@ COMBINATIONS = {
             "textok/n128.yaml",
         ],
         674.0,
+    ),
+    # DiT-XL without its 1000 classes, 28 more attentions with a norm, and the text's projection, positions and null.
+    "generator t2i": ([*GENERATOR, "generator_t2i.yaml"], 674.81 - 1.15 + 28 * 5.3153 + 1.152 * 2.178),
+    "generator t2i small, pair without text": (
+        [*GENERATOR, "generator_t2i.yaml", "dit/s.yaml", "conditioning/pair_without_text.yaml"],
+        None,
+    ),
+    "generator from latents": (
+        [*BASE, "generator.yaml", "textok/paper256.yaml", "data/latents.yaml", "dit/s.yaml"],
+        33.1,
     ),
     "generator no text": ([*GENERATOR, "conditioning/none.yaml"], None),
     "tokenizer measured": ([*TOKENIZER, "measure/reconstruction.yaml"], None),
@@ -106,7 +153,13 @@ def test_it_parses_and_builds_on_the_meta_device(name):
 
 def test_no_shipped_file_is_left_out():
     used = {file for files, _ in COMBINATIONS.values() for file in files} | {"overlays/wandb.yaml"} | set(PROTOCOLS)
-    assert {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} == used
+    assert {str(path.resolve().relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} == used
+
+
+def test_the_rows_of_table_4_are_links_to_fragments():
+    rows = sorted((CONFIGS / "ablations").iterdir())
+    assert {row.name[:2] for row in rows} == {"4a", "4b", "4c", "4d", "4e"}
+    assert all(row.is_symlink() and row.is_file() for row in rows)
 
 
 @pytest.mark.parametrize("file", PROTOCOLS)

@@ -122,7 +122,7 @@ def test_the_process_ends_in_noise_and_starts_at_the_latents():
     torch.testing.assert_close(process.add_noise(latents, noise, last), noise, atol=0.03, rtol=0)
     torch.testing.assert_close(process.add_noise(latents, noise, first), latents, atol=0.05, rtol=0)
     noisy = process.add_noise(latents, noise, last)
-    torch.testing.assert_close(process.predict_start(noisy, noise, last), latents, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(process.to_start(noisy, last, noise), latents, atol=1e-6, rtol=1e-6)
 
 
 def test_nothing_of_the_process_is_stored():

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from textok.models import TexTok
+from textok.models import DiTT2I, NoText, TexTok
 from textok.types import Request, to_uint8
 
 
@@ -61,9 +61,9 @@ def test_a_class_is_decoded_with_one_of_its_captions(stage1, make_generator, mak
     module, data = make_generator(stage1[0]), make_data()
     make_trainer(2).fit(module, datamodule=data)
     assert module.class_captions == data.class_captions()
-    drawn = {module._caption_of(Request(index=i, label=0)) for i in range(40)}
+    drawn = {module.generation.caption_of(Request(index=i, label=0)) for i in range(40)}
     assert drawn <= set(data.class_captions()[0])
-    assert module._caption_of(Request(index=0, label=0, caption="a cat")) == "a cat"
+    assert module.generation.caption_of(Request(index=0, label=0, caption="a cat")) == "a cat"
 
 
 def test_a_resumed_run_ends_with_the_same_bits(stage1, make_generator, make_data, make_trainer, same_weights, tmp_path):
@@ -121,3 +121,48 @@ def test_a_label_out_of_range_is_named(stage1, make_generator, make_data, make_t
     make_trainer(2).fit(module, datamodule=make_data())
     with pytest.raises(ValueError, match="label 8 is out of range: there are 8 classes"):
         module.generate([Request(index=0, label=8)])
+
+
+@pytest.fixture
+def text_to_image(stage1, make_generator, make_data, make_trainer):
+    """A trained DiT-T2I whose gates are open."""
+    module = make_generator(stage1[0], dit=partial(DiTT2I, width=16, depth=1, num_heads=2))
+    make_trainer(2).fit(module, datamodule=make_data())
+    with torch.no_grad():
+        for parameter in module.ema.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return module
+
+
+def test_text_to_image_reads_the_caption_and_not_the_label(text_to_image):
+    """The latents, before the detokenizer, which reads the caption anyway."""
+    latents = []
+    text_to_image.textok.decode = lambda values, text, label: latents.append(values) or torch.zeros(1, 3, 16, 16)
+    for caption, label in (("a red star", 0), ("a red star", 3), ("a blue ring", 0)):
+        text_to_image.generate([Request(index=0, label=label, caption=caption)])
+    assert torch.equal(latents[0], latents[1])
+    assert not torch.allclose(latents[0], latents[2], atol=1e-3)
+
+
+def test_a_prompt_is_encoded_once_for_the_generator_and_the_detokenizer(text_to_image):
+    asked = []
+    text_to_image.text_encoder.register_forward_pre_hook(lambda module, args: asked.append(args[0]))
+    text_to_image.generate([Request(index=0, caption="a red star")])
+    assert asked == [["a red star"]]
+
+
+def test_a_generator_may_read_captions_where_the_pair_does_not(
+    make_tokenizer, make_generator, make_data, make_trainer, tmp_path
+):
+    plain = dict(tokenizer_conditioning=NoText, detokenizer_conditioning=NoText)
+    pair = partial(TexTok, num_latents=4, patch_size=4, width=16, depth=1, num_heads=2, **plain)
+    first, trainer = make_tokenizer(textok=pair), make_trainer(3)
+    trainer.fit(first, datamodule=make_data())
+    trainer.save_checkpoint(tmp_path / "step00000003.ckpt")
+    second = make_generator(
+        tmp_path / "step00000003.ckpt", textok=pair, dit=partial(DiTT2I, width=16, depth=1, num_heads=2)
+    )
+    assert not first.needs_text and second.needs_text
+    make_trainer(1).fit(second, datamodule=make_data())
+    assert second.generate([Request(index=0, caption="a red star")]).isfinite().all()
+    assert second.flops_per_image() > 0

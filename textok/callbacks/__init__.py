@@ -7,6 +7,7 @@ from textok.callbacks.generation import GenerationMetrics, TextToImageMetrics
 from textok.callbacks.grids import ReconstructionGrid, SampleGrid
 from textok.callbacks.predictions import ShardWriter
 from textok.callbacks.progress import StepProgress
+from textok.callbacks.prompts import PromptGrid
 from textok.callbacks.reconstruction import ReconstructionMetrics
 from textok.callbacks.results import ResultsWriter
 from textok.callbacks.throughput import Throughput
@@ -16,6 +17,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "CurveLogger",
     "GenerationMetrics",
+    "PromptGrid",
     "ReconstructionGrid",
     "ReconstructionMetrics",
     "ResultsWriter",

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from textok.callbacks.drawing import DARK, GREY, draw_grid
-from textok.callbacks.pictures import publish_picture
+from textok.callbacks.pictures import publish_picture, spread_rows
 from textok.metrics import other_captions
 from textok.types import Batch, Request, to_uint8
 
@@ -50,7 +50,7 @@ class ReconstructionGrid(Callback):
                 f"{type(pl_module).__name__}.validation_step returned no reconstruction: ReconstructionGrid belongs to "
                 "the tokenizer's stage; remove it from trainer.callbacks"
             )
-        rows = self._rows(batch_idx, trainer.num_val_batches[0], len(batch))
+        rows = spread_rows(self.num_images, batch_idx, trainer.num_val_batches[0], len(batch))
         if not rows:
             return
         images, labels, valid = outputs["image"][rows], batch.label[rows], outputs["valid"].tolist()
@@ -65,14 +65,6 @@ class ReconstructionGrid(Callback):
             self._columns += [
                 (list(column), batch.caption[row], swapped[row]) for row, column in zip(rows, columns) if valid[row]
             ]
-
-    def _rows(self, batch_idx: int, num_batches: int | float, batch_size: int) -> list[int]:
-        """The rows of a batch that enter the grid: picture i is from batch ⌊i · batches / pictures⌋."""
-        if num_batches == float("inf"):
-            first = batch_idx * batch_size
-            return list(range(max(0, min(batch_size, self.num_images - first))))
-        count = sum(i * int(num_batches) // self.num_images == batch_idx for i in range(self.num_images))
-        return sorted({i * batch_size // count for i in range(count)})
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._columns:

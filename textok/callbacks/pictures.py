@@ -1,4 +1,4 @@
-"""Where a run keeps its pictures."""
+"""Which held-out images a picture shows, and where a run keeps its pictures."""
 
 from __future__ import annotations
 
@@ -42,3 +42,19 @@ def publish_picture(trainer: pl.Trainer, name: str, picture: Image.Image, words:
         elif isinstance(logger, WandbLogger):
             logger.log_image(name, [picture], step=trainer.global_step)
     return path
+
+
+def spread_rows(num_images: int, batch_idx: int, num_batches: int | float, batch_size: int) -> list[int]:
+    """The rows of a batch for a grid of images from all over a set: image i is from batch ⌊i · batches / images⌋.
+
+    Args:
+        num_images: Images of the whole grid.
+        batch_idx: Number of the batch.
+        num_batches: Batches of the set; where it is not known (infinite), the grid takes the set's first images.
+        batch_size: Images of this batch.
+    """
+    if num_batches == float("inf"):
+        first = batch_idx * batch_size
+        return list(range(max(0, min(batch_size, num_images - first))))
+    count = sum(i * int(num_batches) // num_images == batch_idx for i in range(num_images))
+    return sorted({i * batch_size // count for i in range(count)})

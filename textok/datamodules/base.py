@@ -9,16 +9,20 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 
+from textok.datamodules.bank_captions import BankCaptions, BankedImages, Coverage
 from textok.datamodules.dataset import CaptionedImages, Samples
 from textok.datamodules.loader import FixedLoader, ResumableLoader
 from textok.datamodules.policies import CaptionPolicy, FirstCaption
+from textok.datamodules.text_cache import TextCache
 from textok.datamodules.transforms import FIT_SQUARE, Augmentation
-from textok.types import Batch, Split, from_uint8
+from textok.types import Batch, Split, TextTokens, from_uint8
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class ImageDataModule(LightningDataModule, ABC):
         seed: Seed of order, augmentation and caption choice.
         augmentation: How training varies the pictures.
         caption_policy: Which caption an image gets; None takes the first.
+        caption_bank: Captions from a bank instead of the dataset's own.
+        text_cache: Folder that textok cache text wrote: batches bring text tokens and no encoder is loaded.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class ImageDataModule(LightningDataModule, ABC):
         seed: int,
         augmentation: Augmentation,
         caption_policy: CaptionPolicy | None,
+        caption_bank: BankCaptions | None = None,
+        text_cache: Path | None = None,
     ) -> None:
         super().__init__()
         sizes = {"image_size": image_size, "batch_size": batch_size, "eval_batch_size": eval_batch_size}
@@ -79,6 +87,11 @@ class ImageDataModule(LightningDataModule, ABC):
         self.seed = seed
         self.augmentation = augmentation
         self.caption_policy = FirstCaption() if caption_policy is None else caption_policy
+        self.caption_bank = caption_bank
+        self.text_cache_folder = text_cache
+        self.text_cache: TextCache | None = None
+        #: How much of each split the caption bank covers.
+        self.coverage: dict[str, Coverage] = {}
         self._splits: Splits | None = None
 
     @abstractmethod
@@ -93,7 +106,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """
         if self._splits is not None:
             return
-        splits = self.load()
+        splits = self._with_bank(self.load())
         name = type(self).__name__
         for what, images in {"training": splits.train, "held-out": splits.held_out}.items():
             if len(images) == 0:
@@ -104,6 +117,20 @@ class ImageDataModule(LightningDataModule, ABC):
                 f"set data.init_args.num_classes to {len(splits.class_names)}"
             )
         self._splits = splits
+        if self.text_cache_folder is not None:
+            self.text_cache = TextCache(self.text_cache_folder)
+            self.text_cache.check_captions(self.caption_identity())
+
+    def _with_bank(self, splits: Splits) -> Splits:
+        """The splits with the captions of the bank, if there is one; tells how much of them it covers."""
+        if self.caption_bank is None:
+            return splits
+        attached = {}
+        for what, name in {"training": "train", "held-out": "held_out"}.items():
+            images, coverage = self.caption_bank.attach(getattr(splits, name), splits.class_names, what)
+            attached[name], self.coverage[name] = images, coverage
+            _tell(f"{what}: {coverage}")
+        return replace(splits, **attached)
 
     @property
     def splits(self) -> Splits:
@@ -133,6 +160,28 @@ class ImageDataModule(LightningDataModule, ABC):
             "num_images": len(images),
             "keys_sha256": hashlib.sha256(keys.encode()).hexdigest(),
         }
+
+    def caption_identity(self) -> dict[str, Any]:
+        """What the captions that the policy can choose depend on: which images, which bank, which policy."""
+        train = self.splits.train
+        bank = train.bank.digest if isinstance(train, BankedImages) else None
+        keys = {split: self.identity(split)["keys_sha256"] for split in ("train", "held_out")}
+        return {"dataset": type(self).__name__, "keys": keys, "bank": bank, "policy": repr(self.caption_policy)}
+
+    @property
+    def brings_text(self) -> bool:
+        """Whether batches hold text tokens from a cache."""
+        return self.text_cache is not None
+
+    def check_encoder(self, identity: dict[str, Any]) -> None:
+        """Refuse a text encoder that the text cache was not made with."""
+        if self.text_cache is not None:
+            self.text_cache.check_encoder(identity)
+
+    def text_tokens(self, captions: list[str]) -> TextTokens | None:
+        """Text tokens from the cache; None where it does not have them all."""
+        text = None if self.text_cache is None else self.text_cache.find(captions)
+        return None if text is None else text.float()
 
     def prompts(self, split: Split) -> list[tuple[int, str]]:
         """Label and evaluation caption of every image of a split, without reading the images."""
@@ -187,7 +236,8 @@ class ImageDataModule(LightningDataModule, ABC):
         if batch.image.dtype == torch.uint8:
             dtype = self.trainer.lightning_module.dtype if self.trainer is not None else torch.float32
             batch = replace(batch, image=from_uint8(batch.image, dtype))
-        return batch
+        # Cached text tokens are as narrow as the cache until here, too.
+        return batch if batch.text is None else replace(batch, text=batch.text.float())
 
     def fixed_loader(self, split: Split) -> FixedLoader:
         """A split as evaluation sees it, once each in fixed order, sharded over ranks."""
@@ -197,4 +247,11 @@ class ImageDataModule(LightningDataModule, ABC):
         return self.splits.train if split == "train" else self.splits.held_out
 
     def _samples(self, images: CaptionedImages, augmentation: Augmentation | None = None) -> Samples:
-        return Samples(images, self.class_names, self.image_size, self.caption_policy, augmentation, self.seed)
+        return Samples(
+            images, self.class_names, self.image_size, self.caption_policy, augmentation, self.seed, self.text_cache
+        )
+
+
+@rank_zero_only
+def _tell(line: str) -> None:
+    print(line, flush=True)

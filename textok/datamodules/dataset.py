@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from textok.datamodules.policies import CaptionPolicy, Record
+from textok.datamodules.text_cache import TextCache
 from textok.datamodules.transforms import Augmentation, augment, fit_square
 from textok.types import Batch
 
@@ -74,6 +75,7 @@ class Samples(torch.utils.data.Dataset):
         augmentation: How training varies the pictures; None reads them for evaluation: fixed, with the first caption
             that the policy could choose.
         seed: Seed of augmentation and caption choice.
+        text: Text tokens that batches bring along; None where the module encodes the captions.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Samples(torch.utils.data.Dataset):
         policy: CaptionPolicy,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        text: TextCache | None = None,
     ) -> None:
         self.images = images
         self.class_names = class_names
@@ -91,6 +94,7 @@ class Samples(torch.utils.data.Dataset):
         self.policy = policy
         self.augmentation = augmentation
         self.seed = seed
+        self.text = text
 
     def __len__(self) -> int:
         return len(self.images)
@@ -112,6 +116,11 @@ class Samples(torch.utils.data.Dataset):
             caption = self.policy.pick(record, generator)
             image = augment(image, self.image_size, self.augmentation, generator, caption)
         return Sample(index, valid, record.key, image, caption, self.images.label(index))
+
+    def collate(self, samples: list[Sample]) -> Batch:
+        """Samples → a batch, with text tokens where there is a cache."""
+        batch = collate(samples)
+        return batch if self.text is None else replace(batch, text=self.text(batch.caption))
 
 
 def collate(samples: list[Sample]) -> Batch:

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 
-from textok.datamodules.dataset import Entry, Samples, collate, seeded
+from textok.datamodules.dataset import Entry, Samples, seeded
 from textok.types import Batch
 
 
@@ -166,7 +166,7 @@ def _torch_loader(samples: Samples, batches: object, num_workers: int) -> DataLo
         samples,
         batch_sampler=batches,
         num_workers=num_workers,
-        collate_fn=collate,
+        collate_fn=samples.collate,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
     )

@@ -1,7 +1,14 @@
 """Pure torch networks: the pair, the generator, discriminators, text encoders and their plug-ins."""
 
 from textok.models.bottleneck import Bottleneck, KLBottleneck, NoisyBottleneck, PlainBottleneck
-from textok.models.conditioning import InContext, NoText, TextConditioning
+from textok.models.conditioning import (
+    ClassEmbedding,
+    CrossAttention,
+    InContext,
+    NoText,
+    PooledText,
+    TextConditioning,
+)
 from textok.models.discriminator import (
     AveragePool,
     BlurPool,
@@ -10,6 +17,7 @@ from textok.models.discriminator import (
     StyleGANDiscriminator,
 )
 from textok.models.dit import DiT
+from textok.models.dit_t2i import DiTT2I
 from textok.models.huggingface import HuggingFaceTextEncoder
 from textok.models.t5 import T5TextEncoder
 from textok.models.text_encoder import TextEncoder
@@ -19,8 +27,11 @@ __all__ = [
     "AveragePool",
     "BlurPool",
     "Bottleneck",
+    "ClassEmbedding",
+    "CrossAttention",
     "Detokenizer",
     "DiT",
+    "DiTT2I",
     "Discriminator",
     "HuggingFaceTextEncoder",
     "InContext",
@@ -29,6 +40,7 @@ __all__ = [
     "NoisyBottleneck",
     "PatchGANDiscriminator",
     "PlainBottleneck",
+    "PooledText",
     "StyleGANDiscriminator",
     "T5TextEncoder",
     "TexTok",

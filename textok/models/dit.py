@@ -102,8 +102,9 @@ class DiT(nn.Module):
 
     The published sizes as depth, width, heads: S 12, 384, 6; B 12, 768, 12; L 24, 1024, 16; XL 28, 1152, 16.
 
-    A subclass with other conditions overrides ``make_block`` and ``make_context``; nothing else depends on them. Blocks
-    may be compiled one by one (``block.compile()``).
+    A subclass with other conditions overrides ``make_block`` and ``make_context``; nothing else depends on them. One
+    with parameters of its own calls ``init_weights`` when it has them. Blocks may be compiled one by one
+    (``block.compile()``).
 
     Args:
         num_latents: Latent tokens K of an image.
@@ -119,6 +120,9 @@ class DiT(nn.Module):
         num_classes: Valid labels are 0 … num_classes − 1. They are not checked here, which would make the host wait for
             the device: the caller checks them where they are still on the CPU.
     """
+
+    #: Whether captions are read; they are not even encoded when nobody does.
+    needs_text: bool = False
 
     def __init__(
         self,
@@ -157,10 +161,10 @@ class DiT(nn.Module):
     def make_context(self, t: Tensor, condition: Condition) -> Context:
         """What the blocks are told: the timestep's and the class's embeddings, added (DiT, section 3.2).
 
-        The learned null stands where the condition is dropped, and everywhere when it names no classes.
+        The learned null stands where the condition is dropped, and everywhere when it or the network has no classes.
         """
         null = torch.full(t.shape, self.num_classes, dtype=torch.long, device=t.device)
-        label = null if condition.label is None else condition.label
+        label = null if condition.label is None or self.num_classes == 0 else condition.label
         if condition.drop is not None:
             label = torch.where(condition.drop, null, label)
         # DiT applies this SiLU in every block; once is the same.

@@ -30,6 +30,15 @@ class TransformerBlock(Block):
         return super().forward(x, attn_mask=mask)
 
 
+class ZeroLinear(nn.Linear):
+    """A linear map that starts at zero: what it computes is absent from an untrained network."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
 def patchify(images: Tensor, patch_size: int) -> Tensor:
     """Cut (B, 3, H, W) images into (B, N, 3·patch²) patches, row by row."""
     b, c, h, w = images.shape
@@ -50,9 +59,12 @@ def init_transformer(module: nn.Module) -> None:
     """ViT's initialisation, for ``module.apply``: truncated normal, zero biases.
 
     σ is ViT's 0.02 for inputs of ViT-Base's width and grows as 1/√inputs for narrower ones: 0.02 at a width of 128
-    would start every layer at a sixth of the signal it gets at 768, and small models would learn late.
+    would start every layer at a sixth of the signal it gets at 768, and small models would learn late. A
+    :class:`ZeroLinear` stays at zero.
     """
-    if isinstance(module, nn.Linear):
+    if isinstance(module, ZeroLinear):
+        module.reset_parameters()
+    elif isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02 * max(1.0, 768 / module.in_features) ** 0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

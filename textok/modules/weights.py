@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def load_averaged_pair(textok: nn.Module, path: str | Path) -> None:
             "Use the textok, text_encoder and image_size that stage 1 was trained with"
         )
     textok.load_state_dict(averaged, strict=True)
+
+
+def fingerprint(state: dict[str, Tensor]) -> str:
+    """SHA-256 of the names, types, shapes and values of a state dict: the same on every machine and device."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def mismatches(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:

@@ -62,7 +62,11 @@ def write_report(paths: Sequence[str | Path], output: str | Path) -> Path:
             "Held-out images; the same ones wherever runs stand side by side.",
             reconstructions(records, output),
         ),
-        section("Samples", "Each row one class, from noise that is the same at every validation.", samples(records)),
+        section(
+            "Samples",
+            "Each row one class, or each column one caption, from noise that is the same at every validation.",
+            samples(records),
+        ),
     ]
     path = output / "report.html"
     write_atomic(path, document(records, "".join(sections)))
@@ -167,16 +171,16 @@ def reconstructions(records: Sequence[RunRecord], output: Path) -> str:
 
 
 def samples(records: Sequence[RunRecord]) -> str:
-    pictures = [
-        picture(
-            path,
-            f"Samples of {run.name}: {', '.join(map(str, run.words('samples').get('rows', []))) or 'some classes'}",
-            f"{run.name}: {run.num_latents} tokens, {run.text}",
-        )
-        + captions(run.words("samples"))
-        for run in records
-        if (path := run.picture("samples"))
-    ]
+    """The samples of each run: of classes, of captions, or of both."""
+    pictures = []
+    for run in records:
+        about = f"{run.name}: {run.num_latents} tokens, {run.text}"
+        for name, what in (("samples", "Samples"), ("prompts", "Samples of captions")):
+            if path := run.picture(name):
+                words = run.words(name)
+                rows = ", ".join(map(str, words.get("rows", [])))
+                pictures.append(picture(path, f"{what} of {run.name}{f': {rows}' if rows else ''}", about))
+                pictures.append(captions(words))
     return "\n".join(pictures) or missing("No run left samples: pictures/samples.png of stage 2.")
 
 
