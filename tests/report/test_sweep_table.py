@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from textok.report.sweep import SweepAxis, SweepCell, SweepTable, percent, read_table, relative_change
+from textok.report.sweep import DASH, MINUS, SweepAxis, SweepCell, SweepTable, percent, read_table, relative_change
 from textok.report.sweep_files import as_markdown, write_sweep
 
 
@@ -36,7 +36,7 @@ def test_means_deviations_and_changes_are_numpy_s(table, tmp_path):
     assert [at["rfid"] for at in change.at.values()] == pytest.approx(expected)
     assert change.average("rfid") == pytest.approx(np.mean(expected))
     text = as_markdown(table)
-    assert "2.500 ± 0.500" in text and "2 of 3" in text and "−37.5 %" in text
+    assert "2.500 ± 0.500" in text and "2 of 3" in text and f"{MINUS}37.5 %" in text
     assert read_table(tmp_path / "sweep.json") == table
     with Image.open(files[-1]) as plot:
         assert len(set(plot.convert("RGB").getdata())) > 50
@@ -44,12 +44,12 @@ def test_means_deviations_and_changes_are_numpy_s(table, tmp_path):
 
 def test_a_change_says_when_it_is_for_the_worse():
     assert percent(0.5, "rfid") == "+50.0 % (worse)"
-    assert percent(-0.5, "psnr") == "−50.0 % (worse)"
+    assert percent(-0.5, "psnr") == f"{MINUS}50.0 % (worse)"
     assert percent(0.5, "val/psnr") == "+50.0 %"
     assert relative_change(1.0, -0.1) is None  # an unbiased kernel distance may be negative
 
 
 def test_a_cell_without_numbers_shows_as_a_dash(table):
     empty = SweepTable(**vars(table) | {"cells": [SweepCell(cell.values, {}, 0) for cell in table.cells]})
-    assert empty.rows()[1][0] == ["8", "with", "–", "0 of 3"]
+    assert empty.rows()[1][0] == ["8", "with", DASH, "0 of 3"]
     assert empty.changes()[0].average("rfid") is None
