@@ -45,7 +45,7 @@ def sweep(tmp_path):
 
 
 def test_a_failing_run_is_named_and_alone_tried_again(sweep):
-    plan, results, run = sweep
+    _, results, run = sweep
     failures, started = run(broken=["4_seed0"])
     assert len(started) == 4 and list(failures) == ["4_seed0"]
     assert "textok fit: error: out of luck" in failures["4_seed0"]
