@@ -102,7 +102,8 @@ def write_plot(table: SweepTable, metric: str, folder: Path) -> Path | None:
             axes.scatter(*zip(*points), color=colour, marker=marker, s=9, alpha=0.5)
         ticks(axes, places, x_axis.values, numbers)
         axes.set_xlabel(x_axis.title)
-        axes.set_ylabel(f"{title(name_of(metric))}\n{axis(name_of(metric))}")
+        name, words = title(name_of(metric)), axis(name_of(metric))
+        axes.set_ylabel(words if words.startswith(name) else f"{name}\n{words}")
         axes.margins(x=0.08 if numbers else 0.15, y=0.12)
         if len(handles) > 1 or table.series is not None:
             add_legend(axes, handles)
