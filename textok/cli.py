@@ -18,6 +18,7 @@ COMMANDS = {
     "test": ("textok.commands.train", "the full evaluation protocol of a run on the test set"),
     "predict": ("textok.commands.train", "write a run's latents (stage 1) or samples (stage 2) to shards"),
     "evaluate": ("textok.commands.evaluate", "rFID, PSNR, SSIM of a tokenizer; gFID of a generator"),
+    "sweep": ("textok.commands.sweep", "the runs of a sweep file one after another, with a table and plots"),
     "bank": ("textok.commands.bank", "one file of captions for any dataset; captions to sample classes with"),
     "caption": ("textok.commands.caption", "caption a dataset by a vision-language model"),
     "cache": ("textok.commands.cache", "text tokens of all captions, latents of all images: computed once"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
@@ -16,78 +16,9 @@ if TYPE_CHECKING:
 
 
 def build_parser() -> ArgumentParser:
-    from jsonargparse import ArgumentParser
+    from textok.runs.evaluation_options import evaluation_parser
 
-    from textok.metrics import CLIPScore, FeatureExtractor, PairedMean
-
-    parser = ArgumentParser(
-        prog="textok evaluate",
-        description="Measure a run (reconstructions of all held-out images in stage 1, fresh samples in stage 2), or "
-        "images on disk against others. Writes the numbers with every convention. Started by torchrun or srun, it "
-        "shares the work among all processes.",
-        exit_on_error=False,
-    )
-    parser.add_argument("target", type=Path, help="a run folder; or a folder, .tar or ADM .npz of images")
-    parser.add_argument("--config", action="config", help="options from YAML, as in configs/evaluation")
-    parser.add_argument(
-        "--extractor",
-        type=FeatureExtractor,
-        default={"class_path": "textok.metrics.InceptionFeatures"},
-        help="the feature space: textok.metrics.InceptionFeatures (FID …; needs its weights) or "
-        "textok.metrics.Lite0FeatureExtractor (FED, KED; no download)",
-    )
-    parser.add_argument(
-        "--metrics", type=list[str] | None, default=None, help="results of the extractor; all if null, none if []"
-    )
-    parser.add_argument(
-        "--pairs",
-        type=list[PairedMean] | None,
-        default=None,
-        help="metrics of an original and its reconstruction; for a run PSNR and SSIM if null, for images none",
-    )
-    parser.add_argument(
-        "--clip_score", type=CLIPScore | None, default=None, help="how well images fit their captions; not if null"
-    )
-    parser.add_argument(
-        "--reference",
-        type=Path | None,
-        default=None,
-        help="what to compare with: a folder, .tar or ADM .npz of images, or the .json of a kept reference; for a run "
-        "its own data if null",
-    )
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=Path("~/.cache/textok/references"),
-        help="folder in which measured reference sets are kept",
-    )
-    parser.add_argument("--batch_size", type=int, default=64, help="samples made, or images read, at once")
-    parser.add_argument("--device", type=str | None, default=None, help="where to compute; a GPU if there is one")
-    run = parser.add_argument_group("of a run")
-    run.add_argument("--checkpoint", type=Path | None, default=None, help="a checkpoint of it; the newest if null")
-    run.add_argument("--weights", type=Literal["ema", "raw"], default="ema", help="the averages, or the raw weights")
-    run.add_argument(
-        "--captions", type=list[str], default=["own", "empty", "other"], help="stage 1: captions to reconstruct with"
-    )
-    run.add_argument(
-        "--prompts",
-        type=Literal["classes", "captions"],
-        default="classes",
-        help="stage 2: sample every class equally often, or the held-out captions (text to image)",
-    )
-    run.add_argument(
-        "--num_samples", type=int | None, default=None, help="stage 2: samples; 50,000, or all held-out captions"
-    )
-    run.add_argument("--seed", type=int, default=0, help="stage 2: seed of the samples")
-    images = parser.add_argument_group("of images")
-    images.add_argument(
-        "--caption_file",
-        type=Path | None,
-        default=None,
-        help="captions for --clip_score: .txt, a line an image, or .jsonl or .csv with name and caption",
-    )
-    images.add_argument("--output", type=Path, default=Path("metrics.json"), help="where the numbers go")
-    return parser
+    return evaluation_parser()
 
 
 def main(args: list[str]) -> None:
@@ -156,6 +87,8 @@ def open_run(options: Namespace, device: torch.device, console: Console) -> RunE
         options.weights,
         device,
         console,
+        options.overlays,
+        options.output,
     )
 
 
@@ -188,7 +121,7 @@ def open_image_set(options: Namespace, device: torch.device, console: Console) -
 
 
 def measure_images(evaluation: ImageEvaluation, options: Namespace) -> Path:
-    return evaluation.measure(options.output)
+    return evaluation.measure(options.output or Path("metrics.json"))
 
 
 def show(file: Path, console: Console) -> None:

@@ -29,9 +29,9 @@ from textok.metrics import (
 )
 from textok.metrics.distributed import sum_over_ranks
 from textok.metrics.samples import caption_requests, class_requests
-from textok.runs.folder import RunFolder
+from textok.runs.folder import RunFolder, compare_configs
 from textok.runs.image_evaluation import image_reference
-from textok.runs.load import default_device, load_data, load_run
+from textok.runs.load import default_device, load_data, load_run, parsed_run
 from textok.runs.record import told, write_record
 from textok.storage import sha256
 from textok.types import Request, Split, from_uint8
@@ -54,9 +54,11 @@ class RunEvaluation:
         weights: The averages, or the raw weights.
         device: Where to compute; the accelerator by default, if there is one.
         console: Where progress is shown.
+        overlays: Configurations on top of the run's own, such as another sampler: YAML files, or dictionaries.
+        output: The file to write; in the run's folder ``evaluation`` by default.
 
     Raises:
-        ValueError: If the folder holds no run.
+        ValueError: If the folder holds no run, or there are overlays but no output.
         FileNotFoundError: If a network's weights are missing.
     """
 
@@ -71,10 +73,19 @@ class RunEvaluation:
         weights: Literal["ema", "raw"] = "ema",
         device: torch.device | str | None = None,
         console: Console | None = None,
+        overlays: Sequence[str | dict[str, Any]] = (),
+        output: str | Path | None = None,
     ) -> None:
         self.device = default_device() if device is None else torch.device(device)
         self.folder = RunFolder(run)
         self.config = self.folder.config()
+        self.overlaid: list[str] = []
+        if overlays:
+            if output is None:
+                raise ValueError("overlays change what is measured: name a file for these numbers, too (--output)")
+            trained, self.config = self.config, parsed_run(run, overlays).resolved()
+            self.overlaid = compare_configs(trained, self.config)
+        self.output = None if output is None else Path(output)
         self.distances, self.clip_score = distances, clip_score
         # Before anything that takes long: missing weights shall not be missed in an hour.
         if distances is not None:
@@ -83,8 +94,8 @@ class RunEvaluation:
             clip_score.load()
         self.checkpoint = Path(checkpoint) if checkpoint is not None else self.folder.newest_checkpoint()
         self.weights = weights
-        self.module = load_run(run, weights, self.checkpoint, self.device)
-        self.data: ImageDataModule = load_data(run)
+        self.module = load_run(run, weights, self.checkpoint, self.device, overlays)
+        self.data: ImageDataModule = load_data(run, overlays)
         self.data.setup()
         self.references = Path(references).expanduser()
         self.reference_file = None if reference is None else Path(reference)
@@ -212,4 +223,7 @@ class RunEvaluation:
             "checkpoint_sha256": sha256(self.checkpoint),
             "precision": str(self.module.dtype).removeprefix("torch."),
         }
-        return write_record(self.folder.path / "evaluation" / f"{name}.json", numbers, warnings, conventions)
+        if self.overlaid:
+            conventions["overlays"] = self.overlaid
+        path = self.output or self.folder.path / "evaluation" / f"{name}.json"
+        return write_record(path, numbers, warnings, conventions)

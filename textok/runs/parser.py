@@ -119,7 +119,7 @@ class TextokCLI(LightningCLI):
             raise ValueError("--run FOLDER is missing: say where the run's checkpoints, curves and pictures shall go")
         folder = RunFolder(config.run)
         if self.subcommand == "fit":
-            self._config = self._resolved()
+            self._config = self.resolved()
             self.resumes_from = folder.check(self._config)
             config.ckpt_path = str(self.resumes_from) if self.resumes_from else config.ckpt_path
         elif config.ckpt_path is None:
@@ -131,10 +131,12 @@ class TextokCLI(LightningCLI):
         config.trainer.default_root_dir = str(folder.path)
         config.checkpoint.dirpath = str(folder.checkpoint_folder)
 
-    def _resolved(self) -> dict[str, Any]:
+    def resolved(self) -> dict[str, Any]:
         """The configuration with all defaults filled in, without what may differ between two starts of one run."""
-        parser = self._parser(self.subcommand)
-        resolved = yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False, skip_validation=True))
+        parser, config = self.parser, self.config
+        if self.subcommand is not None:
+            parser, config = self._parser(self.subcommand), config[self.subcommand]
+        resolved = yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True))
         return {key: value for key, value in resolved.items() if key not in PLACES}
 
     def before_fit(self) -> None:

@@ -1,0 +1,67 @@
+"""What the runner skips, repeats and names; commands leave the files that a training run leaves."""
+
+import json
+
+import pytest
+import yaml
+from rich.console import Console
+
+from textok.runs.sweep_plan import SweepPlan
+from textok.runs.sweep_results import SweepResults
+from textok.runs.sweep_runner import SweepRunner
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Runs the sweep and gives its failures, its results and the runs that it started."""
+    content = {
+        "title": "t",
+        "configs": ["base.yaml", "quickstart/tokenizer.yaml", "quickstart/pair.yaml"],
+        "axes": [{"name": "n", "key": "model.init_args.textok.init_args.num_latents", "values": [2, 4]}],
+        "metrics": ["val/psnr"],
+        "seeds": [0, 1],
+    }
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(content))
+    plan, results = SweepPlan(tmp_path / "s.yaml"), SweepResults(tmp_path / "out" / "results")
+
+    def run(broken=()):
+        started = []
+
+        def execute(command, log, locks):
+            folder = tmp_path / "out" / command[command.index("--run") + 1].rpartition("/")[2]
+            started.append(folder.name)
+            if folder.name in broken:
+                log.parent.mkdir(parents=True, exist_ok=True)
+                log.write_text("textok fit: error: out of luck\n")
+                return 1
+            folder.mkdir(exist_ok=True)
+            record = {"step": 1, "training_seconds": 2.0, "metrics": {"val/psnr": 20.0}}
+            (folder / "metrics.json").write_text(json.dumps(record))
+            return 0
+
+        return SweepRunner(plan, tmp_path / "out", results, execute, Console(quiet=True)).run(plan.cells), started
+
+    return plan, results, run
+
+
+def test_a_failing_run_is_named_and_alone_tried_again(sweep):
+    _, results, run = sweep
+    failures, started = run(broken=["4_seed0"])
+    assert len(started) == 4 and list(failures) == ["4_seed0"]
+    assert "textok fit: error: out of luck" in failures["4_seed0"]
+    times = {file: file.stat().st_mtime_ns for file in (results.folder / "runs").iterdir()}
+    assert len(times) == 3
+    assert run() == ({}, ["4_seed0"])
+    assert all(file.stat().st_mtime_ns == time for file, time in times.items())
+    assert run() == ({}, [])
+
+
+def test_results_of_another_configuration_are_found(sweep):
+    plan, results, run = sweep
+    run()
+    assert results.changed(plan.runs()) == {}
+    file = results.file(plan.runs()[0])
+    record = json.loads(file.read_text())
+    record["recipe"]["configs"]["base.yaml"] = "0"
+    file.write_text(json.dumps(record))
+    assert [line.partition(":")[0] for line in results.changed(plan.runs())["2_seed0"]] == ["configs.base.yaml"]
