@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from textok.diffusion import DiffusionProcess, LatentNormalizer, Sampler
+from textok.diffusion.guidance import DenoiserFactory
 from textok.models import DiT, TexTok
 from textok.models.text_encoder import TextEncoder
 from textok.modules.base import Schedule, TrainingModule, mix_seed
 from textok.modules.flops import generator_flops
-from textok.modules.weights import load_averaged_pair
+from textok.modules.guide import Guide
+from textok.modules.weights import load_averaged_generator, load_averaged_pair
 from textok.types import Batch, Condition, Request, Sizes, TextTokens, to_uint8
 
 
@@ -84,9 +86,9 @@ class GeneratorModule(TrainingModule):
         #: Captions that a sample of a class may be decoded with, kept in the checkpoint.
         self.class_captions: list[list[str]] = []
 
-    def _dit_for(self, textok: TexTok) -> DiT:
+    def _dit_for(self, textok: TexTok, make: DenoiserFactory | None = None) -> nn.Module:
         dim = textok.latent_dim
-        return self.make_dit(textok.num_latents, dim, self.process.out_dim(dim), self.sizes)
+        return (make or self.make_dit)(textok.num_latents, dim, self.process.out_dim(dim), self.sizes)
 
     @property
     def trained(self) -> nn.Module:
@@ -111,15 +113,21 @@ class GeneratorModule(TrainingModule):
 
     def on_fit_start(self) -> None:
         # A stage-2 checkpoint brings the pair, the normaliser and the captions: stage 1 is read at a fresh start only.
-        if self.normalizer.is_fitted:
-            return
-        if self.tokenizer_checkpoint is None:
-            raise ValueError(
-                "model.init_args.tokenizer_checkpoint is not set: give the run folder or checkpoint of stage 1"
-            )
-        load_averaged_pair(self.textok, self.tokenizer_checkpoint)
-        self.class_captions = self.trainer.datamodule.class_captions()
-        self._fit_normalizer()
+        if not self.normalizer.is_fitted:
+            if self.tokenizer_checkpoint is None:
+                raise ValueError(
+                    "model.init_args.tokenizer_checkpoint is not set: give the run folder or checkpoint of stage 1"
+                )
+            load_averaged_pair(self.textok, self.tokenizer_checkpoint)
+            self.class_captions = self.trainer.datamodule.class_captions()
+            self._fit_normalizer()
+        self.sampler.guidance.load(self._read_guide)
+
+    def _read_guide(self, checkpoint: Path, network: DenoiserFactory | None) -> Guide:
+        """The averaged generator of another checkpoint, for the guidance rules that need a second network."""
+        dit = self._dit_for(self.textok, network)
+        load_averaged_generator(dit, self.textok, checkpoint)
+        return Guide(dit).to(self.device)
 
     @torch.no_grad()
     def _fit_normalizer(self) -> None:
@@ -183,6 +191,7 @@ class GeneratorModule(TrainingModule):
 
         A sample depends on its request alone: its noise comes from a generator of its own.
         """
+        self.sampler.guidance.load(self._read_guide)
         label = torch.tensor([self._checked_label(request) for request in requests], device=self.device)
         captions = [self._caption_of(request) for request in requests]
         text = self.encode_captions(captions)
