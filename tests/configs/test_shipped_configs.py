@@ -94,6 +94,10 @@ COMBINATIONS = {
         [*GENERATOR, "generator_t2i.yaml", "dit/s.yaml", "conditioning/pair_without_text.yaml"],
         None,
     ),
+    "generator velocity": ([*GENERATOR, "dit/s.yaml", "process/velocity.yaml"], None),
+    "generator flow": ([*GENERATOR, "dit/s.yaml", "process/rectified_flow.yaml"], None),
+    "generator autoguidance": ([*GENERATOR, "dit/s.yaml", "guidance/autoguidance.yaml"], None),
+    "generator apg": ([*GENERATOR, "dit/s.yaml", "guidance/apg.yaml"], None),
     "generator no text": ([*GENERATOR, "conditioning/none.yaml"], None),
     "generator ddpm": ([*GENERATOR, "sampler/ddpm250.yaml", "overlays/gpu.yaml"], None),
     "generator dpm": ([*GENERATOR, "sampler/dpm20.yaml"], None),
@@ -111,7 +115,7 @@ COMBINATIONS = {
 
 #: Diffusers' multistep solvers compute with numpy in their constructor, which the meta device refuses: these are built
 #: on the CPU, at a depth of one.
-ON_CPU = {"generator dpm", "quickstart generator", "quickstart generator fast"}
+ON_CPU = {"generator dpm", "generator flow", "quickstart generator", "quickstart generator fast"}
 SHALLOW = [
     "--model.init_args.textok.init_args.depth=1",
     "--model.init_args.dit.init_args.depth=1",
