@@ -35,6 +35,7 @@ LAZY = {
     "models": {"transformers"},
     "diffusion": {"diffusers"},
     "metrics": {"torch_fidelity", "lpips", "transformers"},
+    "planning": {"diffusers", "lpips", "timm", "torch_fidelity", "transformers"},
     "commands": LIBRARIES | {"torch"},
     "cli": LIBRARIES | {"torch"},
     "__init__": LIBRARIES | {"torch"},

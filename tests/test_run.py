@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from textok import load_run
 from textok.callbacks.curves import read_curves
 from textok.cli import main
+from textok.runs.folder import RunFolder
 from textok.types import Request
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -65,7 +66,7 @@ def test_a_run_folder_holds_everything(runs, stage):
     assert (record["step"], record["images_seen"]) == (6, 24)
     pictures = {p.name for p in (run / "pictures").iterdir()}
     name = "reconstruction" if stage == "tokenizer" else "samples"
-    assert {f"{name}.png", f"{name}_step00000003.png", f"{name}_step00000006.png"} == pictures
+    assert {f"{name}.json", f"{name}.png", f"{name}_step00000003.png", f"{name}_step00000006.png"} == pictures
     assert any((run / "tensorboard").iterdir())
     expected = {"val/psnr", "val/psnr_empty", "val/psnr_other", "val/ssim"} if stage == "tokenizer" else {"val/mse"}
     assert expected <= set(record["metrics"])
@@ -95,6 +96,18 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(runs, stage):
         for n in (stage, f"{stage}_again")
     ]
     assert rows[0] == rows[1]
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_half_written_one(runs):
+    assert main(command(runs, "generator", run="generator_damaged")) == 0
+    folder = runs / "generator_damaged" / "checkpoints"
+    newest = folder / "step00000006.ckpt"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="step00000006.ckpt is damaged"):
+        assert main(command(runs, "generator", run="generator_damaged")) == 0
+    ours = tensors(runs / "generator" / "checkpoints" / "step00000006.ckpt")
+    theirs = tensors(RunFolder(folder.parent).newest_checkpoint())
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
 def test_another_configuration_in_the_same_folder_is_refused(runs, capsys):
@@ -142,11 +155,11 @@ def test_a_loaded_run_samples_without_data_or_trainer(runs):
         assert torch.equal(average, weight)
 
 
-def evaluate(runs: Path, stage: str, *options: str) -> dict:
+def evaluate(runs: Path, stage: str, *options: str, name: str | None = None) -> dict:
     lite0 = ["--extractor", "textok.metrics.Lite0FeatureExtractor", "--extractor.image_size", "32"]
-    assert main(["evaluate", str(runs / stage), *lite0, "--references", str(runs / "references"), *options]) == 0
-    (file,) = (runs / stage / "evaluation").glob("*.json")
-    return json.loads(file.read_text())
+    assert main(["evaluate", str(runs / stage), *lite0, "--cache", str(runs / "references"), *options]) == 0
+    name = name or {"tokenizer": "reconstruction", "generator": "generation"}[stage]
+    return json.loads((runs / stage / "evaluation" / f"{name}.json").read_text())
 
 
 def test_evaluation_of_a_tokenizer_repeats_training_and_tells_its_conventions(runs, capsys):
@@ -199,9 +212,48 @@ def test_evaluation_loads_the_networks_of_pairs_and_takes_a_reference_file(runs,
     assert record["metrics"]["rked"] != pytest.approx(own["rked"])
 
 
+def test_callbacks_in_training_measure_what_the_command_does(runs, tmp_path, clip_folder):
+    lite0 = {"class_path": "textok.metrics.Lite0FeatureExtractor", "init_args": {"image_size": 32}}
+    distances = {"class_path": "textok.metrics.DistributionMetrics", "init_args": {"extractor": lite0}}
+    clip = {"class_path": "textok.metrics.CLIPScore", "init_args": {"model": str(clip_folder)}}
+    arguments = {"distances": distances, "reference": {"folder": str(runs / "references")}}
+    for stage, callbacks in {
+        "tokenizer": [("ReconstructionMetrics", {"captions": ["own"], "metrics": [], "clip_score": clip})],
+        "generator": [("GenerationMetrics", {"num_samples": 6}), ("TextToImageMetrics", {"clip_score": clip})],
+    }.items():
+        named = [{"class_path": f"textok.callbacks.{name}", "init_args": arguments | more} for name, more in callbacks]
+        (tmp_path / f"{stage}.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks+": named}}))
+        assert main(["validate", "--run", str(runs / stage), "-c", str(tmp_path / f"{stage}.yaml")]) == 0
+    trained = {stage: json.loads((runs / stage / "metrics.json").read_text()) for stage in ("tokenizer", "generator")}
+    options = ["--clip_score", "CLIPScore", "--clip_score.model", str(clip_folder)]
+    commands = {
+        "reconstruction": ("tokenizer", ["--captions", "[own]", *options]),
+        "generation": ("generator", ["--num_samples", "6"]),
+        "text_to_image": ("generator", ["--prompts", "captions", *options]),
+    }
+    for name, (stage, more) in commands.items():
+        record = evaluate(runs, stage, *more, name=name)
+        shared = {key: v for key, v in record["metrics"].items() if key not in ("seconds_per_image", "psnr", "ssim")}
+        assert len(shared) >= 4
+        for key, value in shared.items():
+            assert trained[stage]["metrics"][f"val/{key}"] == pytest.approx(value, rel=1e-3, abs=1e-6), key
+    assert "t2i_clip_score" in shared and record["conventions"]["num_images"] == 8
+    told = trained["generator"]["conventions"]
+    assert told["val/GenerationMetrics[lite0]"]["num_images"] == 6
+    assert told["val/TextToImageMetrics[lite0]"]["reference"]["split"] == "held-out"
+
+
+def test_raw_weights_are_another_model_and_say_so(runs):
+    averaged = evaluate(runs, "tokenizer", "--captions", "[own]", "--metrics", "[]")
+    raw = evaluate(runs, "tokenizer", "--captions", "[own]", "--metrics", "[]", "--weights", "raw")
+    assert raw["conventions"]["weights"] == "raw" and averaged["conventions"]["weights"] == "averages (EMA)"
+    assert raw["metrics"]["psnr"] != averaged["metrics"]["psnr"]
+    assert "extractor" not in raw["conventions"]
+
+
 def test_evaluation_of_no_run_and_of_an_unknown_metric(runs, tmp_path, capsys):
     assert main(["evaluate", str(tmp_path)]) == 1
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is no run folder (it holds no config.yaml)" in capsys.readouterr().err
     lite0 = ["--extractor", "textok.metrics.Lite0FeatureExtractor", "--metrics", "[fid]"]
     assert main(["evaluate", str(runs / "tokenizer"), *lite0]) == 1
     assert "it has no ['fid']" in capsys.readouterr().err

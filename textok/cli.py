@@ -18,6 +18,11 @@ COMMANDS = {
     "test": ("textok.commands.train", "the full evaluation protocol of a run on the test set"),
     "predict": ("textok.commands.train", "write a run's latents (stage 1) or samples (stage 2) to shards"),
     "evaluate": ("textok.commands.evaluate", "rFID, PSNR, SSIM of a tokenizer; gFID of a generator"),
+    "bank": ("textok.commands.bank", "one file of captions for any dataset; captions to sample classes with"),
+    "caption": ("textok.commands.caption", "caption a dataset by a vision-language model"),
+    "cache": ("textok.commands.cache", "text tokens of all captions, latents of all images: computed once"),
+    "doctor": ("textok.commands.doctor", "check a configuration without training: files, weights, sizes, memory, disk"),
+    "estimate": ("textok.commands.estimate", "work, memory, hours and storage of a configuration, without a GPU"),
     "report": ("textok.commands.report", "one HTML page about runs: tables, curves, comparisons and pictures"),
 }
 
@@ -64,7 +69,7 @@ def main(args: list[str] | None = None) -> int:
         print(f"textok: unknown command {args[0]!r}{hint}\nRun textok --help for the list.", file=sys.stderr)
         return 2
     try:
-        importlib.import_module(COMMANDS[args[0]][0]).main(args)
+        return importlib.import_module(COMMANDS[args[0]][0]).main(args) or 0
     except KeyboardInterrupt:
         print(f"textok {args[0]}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
@@ -84,7 +89,6 @@ def main(args: list[str] | None = None) -> int:
             raise
         print(f"textok {args[0]}: error: {told(error)}", file=sys.stderr)
         return 1
-    return 0
 
 
 def told(error: Exception) -> str:

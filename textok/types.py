@@ -9,8 +9,9 @@ Shape legend, used in every docstring of the project:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -73,6 +74,10 @@ class TextTokens:
 
     def to(self, device: torch.device | str) -> TextTokens:
         return TextTokens(self.tokens.to(device), self.mask.to(device))
+
+    def float(self) -> TextTokens:
+        """The same tokens in float32, as text encoders give them."""
+        return TextTokens(self.tokens.float(), self.mask)
 
     @staticmethod
     def cat(parts: list[TextTokens]) -> TextTokens:
@@ -173,13 +178,13 @@ class Request:
 
     Args:
         index: Number of the sample; with the seed it fixes the noise.
-        label: Class to generate.
+        label: Class to generate; None names no class.
         caption: Caption for the detokenizer (and a text-conditioned generator); None draws one of the class's captions.
         seed: Seed of the noise and of the caption that is drawn.
     """
 
     index: int
-    label: int = 0
+    label: int | None = 0
     caption: str | None = None
     seed: int = 0
 
@@ -202,6 +207,62 @@ class Generates(Protocol):
         ...
 
 
+#: The two halves of a dataset: what is trained on, and what is measured on.
+Split = Literal["train", "held_out"]
+
+
+class BatchLoader(Protocol):
+    """Batches that can be counted and iterated again."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
+@runtime_checkable
+class ServesImages(Protocol):
+    """A datamodule whose images can be measured; one that serves cached latents cannot."""
+
+    def identity(self, split: Split) -> dict[str, Any]:
+        """What the images of a split are, down to the last pixel: the key of everything that is measured on them."""
+        ...
+
+    def fixed_loader(self, split: Split) -> BatchLoader:
+        """The images of a split as evaluation sees them, once each, in fixed order, sharded over ranks."""
+        ...
+
+    def prompts(self, split: Split) -> list[tuple[int, str]]:
+        """Label and evaluation caption of every image of a split, without reading the images."""
+        ...
+
+
+@runtime_checkable
+class ServesText(Protocol):
+    """A datamodule that may have text tokens of its captions, so that no text encoder has to be loaded."""
+
+    @property
+    def brings_text(self) -> bool:
+        """Whether its batches hold text tokens."""
+        ...
+
+    def check_encoder(self, identity: dict[str, Any]) -> None:
+        """Raise a ValueError if the text tokens are another text encoder's."""
+        ...
+
+    def text_tokens(self, captions: list[str]) -> TextTokens | None:
+        """Text tokens of captions; None where it does not have them all."""
+        ...
+
+
+@runtime_checkable
+class ServesLatents(Protocol):
+    """A datamodule whose batches hold latents that a pair made before."""
+
+    def check_pair(self, weights_sha256: str) -> None:
+        """Raise a ValueError if the latents are another pair's, given the fingerprint of this pair's weights."""
+        ...
+
+
 def to_uint8(images: Tensor) -> Tensor:
     """Float images in [−1, 1] → uint8, rounded to the nearest level and clamped; the only such rule in textok.
 
@@ -213,3 +274,14 @@ def to_uint8(images: Tensor) -> Tensor:
 def from_uint8(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Uint8 images → float in [−1, 1]; ``to_uint8`` gives the same bytes back."""
     return images.to(dtype) / 127.5 - 1.0
+
+
+def mix_seed(*parts: int) -> int:
+    """A 63-bit seed from several numbers, such that neighbours do not share streams (splitmix64's finaliser)."""
+    state = 0
+    for part in parts:
+        state = (state + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1

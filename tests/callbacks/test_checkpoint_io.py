@@ -1,5 +1,8 @@
 """Checkpoint files through a real Trainer."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -41,3 +44,27 @@ def test_a_checkpoint_that_carries_code_is_refused(tmp_path, capsys):
     with pytest.raises(ValueError, match="refused"):
         AtomicCheckpointIO().load_checkpoint(path, weights_only=False)
     assert "executed" not in capsys.readouterr().out
+
+
+#: Saves a checkpoint, then a larger one under a limit on the size of files: writing fails as on a full disk.
+FULL_DISK = """
+import resource, signal, sys
+import torch
+from textok.callbacks import AtomicCheckpointIO
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+plugin = AtomicCheckpointIO()
+plugin.save_checkpoint({"weight": torch.ones(10)}, sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    plugin.save_checkpoint({"weight": torch.zeros(1_000_000)}, sys.argv[1])
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_told_and_keeps_the_last_checkpoint(tmp_path):
+    path = tmp_path / "last.ckpt"
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True)
+    assert "could not be written" in done.stdout and "disk full" in done.stdout
+    assert AtomicCheckpointIO().load_checkpoint(path)["weight"].equal(torch.ones(10))
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,5 +1,7 @@
 """Picture grids through a real Trainer."""
 
+import json
+
 import pytest
 import torch
 from PIL import Image
@@ -14,10 +16,16 @@ def test_a_reconstruction_grid_per_validation(make_trainer, make_module, make_da
     trainer = make_trainer([ReconstructionGrid(num_images=4)], limit_val_batches=1.0, val_check_interval=1, max_steps=2)
     trainer.fit(make_module(), data)
     folder = tmp_path / "pictures"
-    names = ["reconstruction.png", "reconstruction_step00000001.png", "reconstruction_step00000002.png"]
+    endings = ["", "_step00000001", "_step00000002"]
+    names = ["reconstruction.json", *(f"reconstruction{ending}.png" for ending in endings)]
     assert sorted(path.name for path in folder.iterdir()) == names
-    assert (folder / names[0]).read_bytes() == (folder / names[2]).read_bytes()
-    assert (folder / names[1]).read_bytes() != (folder / names[2]).read_bytes()
+    assert (folder / names[1]).read_bytes() == (folder / names[3]).read_bytes()
+    assert (folder / names[2]).read_bytes() != (folder / names[3]).read_bytes()
+    words = json.loads((folder / names[0]).read_text())
+    assert words["step"] == 2 and len(words["captions"]) == 4
+    assert all(
+        entry["own"].startswith("a picture of") and entry["other"] != entry["own"] for entry in words["captions"]
+    )
 
 
 def test_originals_are_spread_over_the_set_and_enlarged(make_trainer, make_module, make_data, tmp_path):
@@ -46,6 +54,7 @@ def test_samples_leave_the_random_state_alone(make_trainer, make_module, make_da
         after.append(torch.rand(3))
     assert torch.equal(*after)
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
+        "samples.json",
         "samples.png",
         "samples_step00000000.png",
     ]

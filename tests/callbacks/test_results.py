@@ -27,7 +27,10 @@ def test_written_after_training_and_kept_by_a_test(make_trainer, make_module, ma
     make_trainer(callbacks()).test(module, data, verbose=False)
     tested = read(tmp_path)
     assert set(tested["metrics"]) == {"val/psnr", "test/psnr"}
-    assert {name: tested[name] for name in record if name != "metrics"} | {"metrics": record["metrics"]} == record
+    assert set(tested["conventions"]) == {"val/ReconstructionMetrics", "test/ReconstructionMetrics"}
+    assert tested["conventions"]["val/ReconstructionMetrics"]["weights"] == "averages (EMA)"
+    for name in record.keys() - {"metrics", "conventions"}:
+        assert tested[name] == record[name]
 
 
 def test_a_resumed_run_goes_on_counting(make_trainer, make_module, make_data, tmp_path):

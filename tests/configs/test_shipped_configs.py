@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from textok.commands.evaluate import build_parser
 from textok.modules import TrainingModule
 from textok.runs.parser import TextokCLI
 
@@ -33,6 +34,21 @@ COMBINATIONS = {
         )
         for n, m in ((32, 180.23), (64, 180.30), (128, 180.45), (256, 180.74))
     },
+    **{
+        f"tokenizer {name}": ([*BASE, "tokenizer.yaml", "textok/paper256.yaml", f"data/{name}.yaml"], None)
+        for name in ("imagenet256", "folder", "coco", "webdataset")
+    },
+    "tokenizer imagenet512": (
+        [
+            *BASE,
+            "tokenizer.yaml",
+            "textok/paper256.yaml",
+            "data/imagenet512.yaml",
+            "textok/imagenet512.yaml",
+            "textok/discriminator512.yaml",
+        ],
+        None,
+    ),
     "tokenizer no text": ([*TOKENIZER, "conditioning/none.yaml"], 172.85),
     "tokenizer no text n256": ([*TOKENIZER, "textok/n256.yaml", "conditioning/none.yaml"], 173.37),
     "tokenizer only": ([*TOKENIZER, "conditioning/tokenizer_only.yaml"], 174.53),
@@ -98,10 +114,17 @@ COMBINATIONS = {
     "generator flow": ([*GENERATOR, "dit/s.yaml", "process/rectified_flow.yaml"], None),
     "generator autoguidance": ([*GENERATOR, "dit/s.yaml", "guidance/autoguidance.yaml"], None),
     "generator apg": ([*GENERATOR, "dit/s.yaml", "guidance/apg.yaml"], None),
+    "generator from latents": (
+        [*BASE, "generator.yaml", "textok/paper256.yaml", "data/latents.yaml", "dit/s.yaml"],
+        33.1,
+    ),
     "generator no text": ([*GENERATOR, "conditioning/none.yaml"], None),
+    "tokenizer measured": ([*TOKENIZER, "measure/reconstruction.yaml"], None),
+    "generator measured": ([*GENERATOR, "measure/classes.yaml", "measure/text.yaml", "measure/lite0.yaml"], None),
     "generator ddpm": ([*GENERATOR, "sampler/ddpm250.yaml", "overlays/gpu.yaml"], None),
     "generator dpm": ([*GENERATOR, "sampler/dpm20.yaml"], None),
     "emoji tokenizer": ([*BASE, *QUICK, "data/emoji.yaml"], None),
+    "fashion tokenizer": ([*BASE, *QUICK, "data/fashion.yaml"], None),
     "shapes tokenizer": ([*BASE, *QUICK, "data/shapes.yaml"], None),
     "quickstart tokenizer": ([*BASE, *QUICK], None),
     "quickstart tokenizer fast": ([*BASE, *QUICK, "quickstart/tokenizer_fast.yaml"], None),
@@ -112,6 +135,9 @@ COMBINATIONS = {
     ),
 }
 
+
+#: What `textok evaluate` takes.
+PROTOCOLS = [f"evaluation/{name}50k.yaml" for name in ("reconstruction", "classes", "text")]
 
 #: Diffusers' multistep solvers compute with numpy in their constructor, which the meta device refuses: these are built
 #: on the CPU, at a depth of one.
@@ -146,7 +172,7 @@ def test_it_parses_and_builds_on_the_meta_device(name):
 
 
 def test_no_shipped_file_is_left_out():
-    used = {file for files, _ in COMBINATIONS.values() for file in files} | {"overlays/wandb.yaml"}
+    used = {file for files, _ in COMBINATIONS.values() for file in files} | {"overlays/wandb.yaml"} | set(PROTOCOLS)
     assert {str(path.resolve().relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} == used
 
 
@@ -154,6 +180,15 @@ def test_the_rows_of_table_4_are_links_to_fragments():
     rows = sorted((CONFIGS / "ablations").iterdir())
     assert {row.name[:2] for row in rows} == {"4a", "4b", "4c", "4d", "4e"}
     assert all(row.is_symlink() and row.is_file() for row in rows)
+
+
+@pytest.mark.parametrize("file", PROTOCOLS)
+def test_the_evaluation_protocols_parse_and_build(file):
+    parser = build_parser()
+    options = parser.instantiate_classes(parser.parse_args(["some/run", "--config", str(CONFIGS / file)]))
+    assert set(options.metrics) <= set(options.extractor.measures)
+    assert (options.pairs is not None) == ("reconstruction" in file)
+    assert (options.clip_score is not None) == ("text" in file)
 
 
 def test_the_paper_s_discriminator_at_both_sizes():

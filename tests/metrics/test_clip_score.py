@@ -10,36 +10,8 @@ CAPTIONS = ["a red cat", "two dogs", "", "a cat and two red dogs in a row", "dog
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
-
-    path = tmp_path_factory.mktemp("clip")
-    letters = [chr(c) for c in range(97, 123)]
-    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    text_tokenizer = CLIPTokenizer(
-        vocab={word: i for i, word in enumerate(words)}, merges=[], unk_token="<|endoftext|>", pad_token="<|endoftext|>"
-    )
-    size = {"height": 32, "width": 32}
-    images = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size)
-    CLIPProcessor(images, text_tokenizer).save_pretrained(path)
-    shared = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    end = len(words) - 1
-    text = {
-        **shared,
-        "vocab_size": len(words),
-        "max_position_embeddings": 32,
-        "eos_token_id": end,
-        "bos_token_id": end - 1,
-    }
-    vision = {**shared, "image_size": 32, "patch_size": 8}
-    torch.manual_seed(3)  # of positive scores; a negative mean counts as 0
-    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).save_pretrained(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def metric(folder):
-    metric = CLIPScore(str(folder))
+def metric(clip_folder):
+    metric = CLIPScore(str(clip_folder))
     metric.load()
     return metric
 

@@ -1,12 +1,13 @@
 """All distances of a set: invariance, the names of the numbers, warnings, and what is refused."""
 
 import json
+import shutil
 
 import pytest
 import torch
 import torch.distributed as dist
 
-from textok.metrics import DistributionMetrics, Lite0FeatureExtractor
+from textok.metrics import DistributionMetrics, InceptionFeatures, Lite0FeatureExtractor
 from textok.metrics.feature_set import FeatureSetAccumulator
 from textok.types import from_uint8
 
@@ -63,9 +64,9 @@ def test_batch_size_does_not_show_with_inception(inception, sides, batch_size):
     assert evaluate(inception, *sides, batch_size)[0] == pytest.approx(expected, rel=1e-4)
 
 
-def evaluate_on_rank(rank, folder):
+def evaluate_on_rank(rank, folder, make=lambda _: Lite0FeatureExtractor(64)):
     """One of two ranks: every second image in a shuffled order, the last batch padded by repeating an image."""
-    extractor = Lite0FeatureExtractor(64)
+    extractor = make(folder)
     # Before the group: it imports timm and with it torch._dynamo, which keeps a group that is there already alive past
     # its end, and a thread of gloo's that outlives the interpreter aborts the process now and then (torch 2.14).
     extractor.load()
@@ -91,6 +92,30 @@ def evaluate_on_rank(rank, folder):
     with open(f"{folder}/{rank}.json", "w") as file:
         json.dump(results, file)
     dist.destroy_process_group()
+
+
+def evaluate_given_on_rank(rank, folder):
+    evaluate_on_rank(rank, folder, lambda _: Given(64))
+
+
+def evaluate_inception_on_rank(rank, folder):
+    evaluate_on_rank(rank, folder, lambda folder: InceptionFeatures(f"{folder}/inception.pth"))
+
+
+def test_world_size_does_not_show_given_identical_features(lite0, sides, tmp_path, on_two_ranks):
+    torch.save(sides, tmp_path / "sides.pt")
+    extractor = Given(64)
+    extractor.load()
+    expected = evaluate(extractor, *sides, batch_size=64)[0]
+    assert on_two_ranks(evaluate_given_on_rank)[0]["results"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_world_size_does_not_show_with_inception(inception, inception_weights, sides, tmp_path, on_two_ranks):
+    torch.save(sides, tmp_path / "sides.pt")
+    shutil.copy(inception_weights, tmp_path / "inception.pth")
+    expected = evaluate(inception, *sides, batch_size=64)[0]
+    assert on_two_ranks(evaluate_inception_on_rank)[0]["results"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_world_size_does_not_show(lite0, sides, expected, tmp_path, on_two_ranks):

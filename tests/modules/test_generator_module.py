@@ -62,9 +62,9 @@ def test_a_class_is_decoded_with_one_of_its_captions(stage1, make_generator, mak
     module, data = make_generator(stage1[0]), make_data()
     make_trainer(2).fit(module, datamodule=data)
     assert module.class_captions == data.class_captions()
-    drawn = {module._caption_of(Request(index=i, label=0)) for i in range(40)}
+    drawn = {module.generation.caption_of(Request(index=i, label=0)) for i in range(40)}
     assert drawn <= set(data.class_captions()[0])
-    assert module._caption_of(Request(index=0, label=0, caption="a cat")) == "a cat"
+    assert module.generation.caption_of(Request(index=0, label=0, caption="a cat")) == "a cat"
 
 
 def test_a_resumed_run_ends_with_the_same_bits(stage1, make_generator, make_data, make_trainer, same_weights, tmp_path):

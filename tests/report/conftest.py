@@ -10,6 +10,7 @@ from textok.callbacks import CurveLogger
 from textok.callbacks.drawing import draw_grid
 
 IMAGE_SIZE = 16
+HOSTILE = "<script>alert(1)<b>&\"'$\\frac{$_"
 
 
 def tile(*colour):
@@ -54,6 +55,8 @@ def make_run(tmp_path):
             footers = [[("a caption", 7, "#000000")]] * len(originals)
             picture = draw_grid(rows, labels, footers, title="Reconstructions of held-out images at step 40")
             picture.save(folder / "pictures" / "reconstruction.png")
+            words = {"step": 40, "captions": [{"own": f"{HOSTILE} a caption", "other": ""}] * len(originals)}
+            (folder / "pictures" / "reconstruction.json").write_text(json.dumps(words))
         return folder
 
     return make

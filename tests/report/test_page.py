@@ -65,6 +65,7 @@ def test_the_page_needs_nothing_beside_it_and_escapes_what_it_quotes(make_run, r
     page, _ = report(folder, other)
     assert "&lt;script&gt;alert(1)&lt;b&gt;&amp;&quot;&#x27;$" in page
     text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "DATA", page)
+    assert "&#x27;$\\frac{$_ a caption</li>" in page
     assert not re.search(r"<(script|link|iframe|object|b)\b|https?://|url\(|@import", text)
     assert set(re.findall(r'\b(?:src|href)="?([^">]*)', text)) == {"DATA"}
     assert "default-src 'none'" in text

@@ -3,6 +3,7 @@
 from textok.callbacks.checkpoint import AtomicCheckpointIO
 from textok.callbacks.curves import CurveLogger
 from textok.callbacks.ema import EMA
+from textok.callbacks.generation import GenerationMetrics, TextToImageMetrics
 from textok.callbacks.grids import ReconstructionGrid, SampleGrid
 from textok.callbacks.predictions import ShardWriter
 from textok.callbacks.progress import StepProgress
@@ -15,6 +16,7 @@ __all__ = [
     "EMA",
     "AtomicCheckpointIO",
     "CurveLogger",
+    "GenerationMetrics",
     "PromptGrid",
     "ReconstructionGrid",
     "ReconstructionMetrics",
@@ -22,5 +24,6 @@ __all__ = [
     "SampleGrid",
     "ShardWriter",
     "StepProgress",
+    "TextToImageMetrics",
     "Throughput",
 ]

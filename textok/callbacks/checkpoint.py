@@ -20,12 +20,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint, straight to the disk instead of through a second copy in memory."""
+        """Write a checkpoint, straight to the disk instead of through a second copy in memory.
+
+        Raises:
+            OSError: If the disk does not take it; the checkpoints before it are intact.
+        """
         if "://" in str(path) or storage_options is not None:
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
+        try:
+            with atomic_path(path) as temporary:
+                torch.save(checkpoint, temporary)
+        except (OSError, RuntimeError) as error:
+            # torch's writer tells of a full disk as a RuntimeError about positions in its stream.
+            if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+                raise
+            raise OSError(
+                f"checkpoint {path} could not be written, those before it are intact: is the disk full, or a quota "
+                f"reached? Make room and start the same command again ({error})"
+            ) from error
 
     def load_checkpoint(
         self,

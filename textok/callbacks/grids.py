@@ -78,7 +78,8 @@ class ReconstructionGrid(Callback):
             ],
             title=f"Reconstructions of held-out images at step {trainer.global_step:,}",
         )
-        publish_picture(trainer, "reconstruction", grid)
+        captions = [{"own": own, "other": other or ""} for _, own, other in self._columns]
+        publish_picture(trainer, "reconstruction", grid, {"captions": captions})
         self._columns = []
 
 
@@ -105,8 +106,8 @@ class SampleGrid(Callback):
         if trainer.sanity_checking:
             return
         available = max(1, trainer.datamodule.num_classes)
-        rows = min(self.num_classes, available)
-        labels = [row * available // rows for row in range(rows)]
+        count = min(self.num_classes, available)
+        labels = [row * available // count for row in range(count)]
         requests = [
             Request(index=number, label=label, seed=self.seed)
             for number, label in enumerate(label for label in labels for _ in range(self.per_class))
@@ -118,9 +119,10 @@ class SampleGrid(Callback):
         if not trainer.is_global_zero:
             return
         names = trainer.datamodule.class_names
+        rows = [names[label] if names else "" for label in labels]
         grid = draw_grid(
             [list(row) for row in pictures.split(self.per_class)],
-            row_labels=[names[label] if names else "" for label in labels],
+            row_labels=rows,
             title=f"Samples at step {trainer.global_step:,}",
         )
-        publish_picture(trainer, "samples", grid)
+        publish_picture(trainer, "samples", grid, {"rows": rows})

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from textok.storage import write_atomic
+from textok.storage import write_atomic, write_json
 
 
-def publish_picture(trainer: pl.Trainer, name: str, picture: Image.Image) -> Path:
+def publish_picture(trainer: pl.Trainer, name: str, picture: Image.Image, words: dict[str, Any]) -> Path:
     """Save a picture of this step in the run's ``pictures`` folder and show it in the loggers that take pictures.
 
-    ``<name>_step00001234.png`` stays; ``<name>.png`` is always the latest. Only rank 0 calls this.
+    ``<name>_step00001234.png`` stays; ``<name>.png`` is always the latest, and ``<name>.json`` beside it holds in full
+    the words of its picture, for a report and for whoever cannot see it. Only rank 0 calls this.
+
+    Args:
+        trainer: The run's trainer.
+        name: What the picture is of.
+        picture: The picture.
+        words: What is written in it, and what did not fit.
 
     Returns:
         The path that stays.
@@ -27,6 +35,7 @@ def publish_picture(trainer: pl.Trainer, name: str, picture: Image.Image) -> Pat
     path = folder / f"{name}_step{trainer.global_step:08d}.png"
     for target in (path, folder / f"{name}.png"):
         write_atomic(target, buffer.getvalue())
+    write_json(folder / f"{name}.json", {"step": trainer.global_step, **words})
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(name, np.array(picture), trainer.global_step, dataformats="HWC")

@@ -17,8 +17,9 @@ from textok.types import Batch, Request, to_uint8
 class PromptGrid(Callback):
     """Draws samples of some captions after each validation.
 
-    The grid is in ``pictures/prompts_step….png`` and ``pictures/prompts.png``, one caption a column. The requests are
-    the same every time, and training's random state is not touched.
+    The grid is in ``pictures/prompts_step….png`` and ``pictures/prompts.png``, one caption a column, and the captions
+    in full in ``pictures/prompts.json``. The requests are the same every time, and training's random state is not
+    touched.
 
     Args:
         prompts: Captions to generate; by default those of held-out images from all over the validation set, whose
@@ -96,4 +97,4 @@ class PromptGrid(Callback):
             footers=[[(caption or "(no caption)", 9, DARK)] for caption, _ in asked],
             title=f"Samples of captions at step {trainer.global_step:,}",
         )
-        publish_picture(trainer, "prompts", grid)
+        publish_picture(trainer, "prompts", grid, {"captions": [{"own": caption} for caption, _ in asked]})

@@ -12,6 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
+from textok.callbacks.measurement import MeasuringCallback
 from textok.storage import write_json
 from textok.types import Batch
 
@@ -22,8 +23,9 @@ class ResultsWriter(Callback):
     It also hands the numbers of each validation to the loggers, against the number of steps.
     Written after each validation, at the end of training and after a test: ``step``, ``epoch``, ``images_seen`` (all
     ranks), ``training_seconds`` (wall clock from the start of training, validation included, over all resumed parts),
-    ``versions``, and ``metrics`` with every ``val/…`` and ``test/…`` number; null stands for NaN and infinity. A test
-    or a validation on its own leaves what training wrote, but for the numbers that it measured anew.
+    ``versions``, ``metrics`` with every ``val/…`` and ``test/…`` number, and ``conventions`` with what the measuring
+    callbacks tell about theirs; null stands for NaN and infinity. A test or a validation on its own leaves what
+    training wrote, but for the numbers that it measured anew.
     """
 
     FILE = "metrics.json"
@@ -78,11 +80,19 @@ class ResultsWriter(Callback):
                 "images_seen": self._images,
                 "training_seconds": round(self.training_seconds, 3),
                 "metrics": record.get("metrics", {}),
+                "conventions": record.get("conventions", {}),
             }
         measured = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(prefix)}
         record["metrics"] |= {name: value if math.isfinite(value) else None for name, value in sorted(measured.items())}
+        record.setdefault("conventions", {}).update(self._conventions(trainer, prefix))
         record["versions"] = {name: installed_version(name) for name in ("textok", "torch", "lightning")}
         write_json(path, record)
+
+    @staticmethod
+    def _conventions(trainer: pl.Trainer, prefix: str) -> dict[str, Any]:
+        """``val/GenerationMetrics[inception]`` → what that callback tells about its last numbers."""
+        measuring = [callback for callback in trainer.callbacks if isinstance(callback, MeasuringCallback)]
+        return {f"{prefix}{callback.name}": told for callback in measuring if (told := callback.conventions())}
 
 
 def installed_version(package: str) -> str | None:

@@ -6,17 +6,25 @@ read and how it reaches the device is the same for all of them and lives here.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 
+from textok.datamodules.bad_data import BadData, BadLedger
+from textok.datamodules.bank_captions import BankCaptions, BankedImages, Coverage
+from textok.datamodules.crops import EvalCrop, FitSquare
 from textok.datamodules.dataset import CaptionedImages, Samples
-from textok.datamodules.loader import FixedLoader, ResumableLoader
+from textok.datamodules.loader import FixedLoader, ResumableLoader, rank_and_world
 from textok.datamodules.policies import CaptionPolicy, FirstCaption
-from textok.datamodules.transforms import FIT_SQUARE, Augmentation
-from textok.types import Batch, from_uint8
+from textok.datamodules.text_cache import TextCache
+from textok.datamodules.transforms import Augmentation
+from textok.types import Batch, Split, TextTokens, from_uint8
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,10 @@ class ImageDataModule(LightningDataModule, ABC):
         seed: Seed of order, augmentation and caption choice.
         augmentation: How training varies the pictures.
         caption_policy: Which caption an image gets; None takes the first.
+        caption_bank: Captions from a bank instead of the dataset's own.
+        text_cache: Folder that textok cache text wrote: batches bring text tokens and no encoder is loaded.
+        crop: How evaluation makes a square of a picture; None takes the largest centred one.
+        bad_data: What happens to pictures that cannot be read.
     """
 
     def __init__(
@@ -60,6 +72,10 @@ class ImageDataModule(LightningDataModule, ABC):
         seed: int,
         augmentation: Augmentation,
         caption_policy: CaptionPolicy | None,
+        caption_bank: BankCaptions | None = None,
+        text_cache: Path | None = None,
+        crop: EvalCrop | None = None,
+        bad_data: BadData = BadData(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         sizes = {"image_size": image_size, "batch_size": batch_size, "eval_batch_size": eval_batch_size}
@@ -77,6 +93,15 @@ class ImageDataModule(LightningDataModule, ABC):
         self.seed = seed
         self.augmentation = augmentation
         self.caption_policy = FirstCaption() if caption_policy is None else caption_policy
+        self.caption_bank = caption_bank
+        self.text_cache_folder = text_cache
+        self.text_cache: TextCache | None = None
+        #: How much of each split the caption bank covers.
+        self.coverage: dict[str, Coverage] = {}
+        self.crop = FitSquare() if crop is None else crop
+        self.bad_data = bad_data
+        #: The bad pictures of each split.
+        self.ledgers: dict[Split, BadLedger] = {}
         self._splits: Splits | None = None
 
     @abstractmethod
@@ -87,11 +112,11 @@ class ImageDataModule(LightningDataModule, ABC):
         """Load and check the dataset, whatever the stage; a second call does nothing.
 
         Raises:
-            ValueError: If a split is empty or the number of classes is not ``num_classes``.
+            ValueError: If a split is empty, the number of classes is not ``num_classes``, or too many pictures are bad.
         """
         if self._splits is not None:
             return
-        splits = self.load()
+        splits = self._with_bank(self.load())
         name = type(self).__name__
         for what, images in {"training": splits.train, "held-out": splits.held_out}.items():
             if len(images) == 0:
@@ -102,6 +127,51 @@ class ImageDataModule(LightningDataModule, ABC):
                 f"set data.init_args.num_classes to {len(splits.class_names)}"
             )
         self._splits = splits
+        if self.text_cache_folder is not None:
+            self.text_cache = TextCache(self.text_cache_folder)
+            self.text_cache.check_captions(self.caption_identity())
+        self._open_ledgers()
+
+    def _with_bank(self, splits: Splits) -> Splits:
+        """The splits with the captions of the bank, if there is one; tells how much of them it covers."""
+        if self.caption_bank is None:
+            return splits
+        attached = {}
+        for what, name in {"training": "train", "held-out": "held_out"}.items():
+            images, coverage = self.caption_bank.attach(getattr(splits, name), splits.class_names, what)
+            attached[name], self.coverage[name] = images, coverage
+            _tell(f"{what}: {coverage}")
+        return replace(splits, **attached)
+
+    def teardown(self, stage: str) -> None:
+        """Say how many pictures were bad, if any were."""
+        for ledger in self.ledgers.values():
+            if ledger.bad:
+                print(ledger)
+
+    def note_bad(self, trains: bool, key: str, reason: str) -> None:
+        """Note a picture that something else than the loaders could not read.
+
+        Raises:
+            ValueError: If too many of the set are bad now.
+        """
+        self.ledgers["train" if trains else "held_out"].add(key, reason)
+
+    def _open_ledgers(self) -> None:
+        log = self.bad_data.log
+        if log is None and self.trainer is not None:
+            log = Path(self.trainer.default_root_dir) / "bad_images.tsv"
+        names: dict[Split, str] = {"train": "training", "held_out": "held-out"}
+        for split, name in names.items():
+            images = self._images(split)
+            skipped = images.skipped()
+            ledger = self.ledgers[split] = BadLedger(name, len(images) + len(skipped), self.bad_data, log)
+            if rank_and_world()[0] > 0:
+                ledger.bad.update(skipped)  # every process lists the same; the first one tells
+            for key, reason in skipped.items():
+                ledger.add(key, reason)
+            if skipped:
+                ledger.check()
 
     @property
     def splits(self) -> Splits:
@@ -118,7 +188,46 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def preprocessing(self) -> str:
         """What evaluation does to a picture: a reference that was measured with another cannot be compared with."""
-        return f"{FIT_SQUARE} to {self.image_size}x{self.image_size}"
+        return f"{self.crop.description} to {self.image_size}x{self.image_size}"
+
+    def identity(self, split: Split) -> dict[str, Any]:
+        """What the images of a split are, down to the last pixel: the key of everything that is measured on them."""
+        images = self._images(split)
+        keys = "\n".join(images.key(i) for i in range(len(images)))
+        return {
+            "dataset": type(self).__name__,
+            "split": {"train": "training", "held_out": "held-out"}[split],
+            "preprocessing": self.preprocessing,
+            "num_images": len(images),
+            "keys_sha256": hashlib.sha256(keys.encode()).hexdigest(),
+        }
+
+    def caption_identity(self) -> dict[str, Any]:
+        """What the captions that the policy can choose depend on: which images, which bank, which policy."""
+        train = self.splits.train
+        bank = train.bank.digest if isinstance(train, BankedImages) else None
+        keys = {split: self.identity(split)["keys_sha256"] for split in ("train", "held_out")}
+        return {"dataset": type(self).__name__, "keys": keys, "bank": bank, "policy": repr(self.caption_policy)}
+
+    @property
+    def brings_text(self) -> bool:
+        """Whether batches hold text tokens from a cache."""
+        return self.text_cache is not None
+
+    def check_encoder(self, identity: dict[str, Any]) -> None:
+        """Refuse a text encoder that the text cache was not made with."""
+        if self.text_cache is not None:
+            self.text_cache.check_encoder(identity)
+
+    def text_tokens(self, captions: list[str]) -> TextTokens | None:
+        """Text tokens from the cache; None where it does not have them all."""
+        text = None if self.text_cache is None else self.text_cache.find(captions)
+        return None if text is None else text.float()
+
+    def prompts(self, split: Split) -> list[tuple[int, str]]:
+        """Label and evaluation caption of every image of a split, without reading the images."""
+        images, samples = self._images(split), self._samples(self._images(split))
+        return [(images.label(i), self.caption_policy.pick(samples.record(i))) for i in range(len(images))]
 
     def class_captions(self) -> list[list[str]]:
         """Captions of each class that class-conditional sampling may draw from.
@@ -149,29 +258,50 @@ class ImageDataModule(LightningDataModule, ABC):
             ValueError: If the training set does not fill one batch on every rank.
         """
         samples = self._samples(self.splits.train, self.augmentation)
-        return ResumableLoader(samples, self.batch_size, self.num_workers, self.seed)
+        return ResumableLoader(samples, self.batch_size, self.num_workers, self.seed, self.ledgers["train"])
 
     def val_dataloader(self) -> FixedLoader:
         """The held-out set in fixed order, sharded over ranks."""
-        return self._fixed(self.splits.held_out)
+        return self.fixed_loader("held_out")
 
     def test_dataloader(self) -> FixedLoader:
         """The held-out set in fixed order, sharded over ranks."""
-        return self._fixed(self.splits.held_out)
+        return self.fixed_loader("held_out")
 
     def predict_dataloader(self) -> FixedLoader:
         """The *training* set in fixed order without augmentation: what latent caches and the normaliser read."""
-        return self._fixed(self.splits.train)
+        return self.fixed_loader("train")
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turn the images, uint8 until here to spare the bus, into floats in [−1, 1] of the model's own type."""
         if batch.image.dtype == torch.uint8:
             dtype = self.trainer.lightning_module.dtype if self.trainer is not None else torch.float32
             batch = replace(batch, image=from_uint8(batch.image, dtype))
-        return batch
+        # Cached text tokens are as narrow as the cache until here, too.
+        return batch if batch.text is None else replace(batch, text=batch.text.float())
 
-    def _fixed(self, images: CaptionedImages) -> FixedLoader:
-        return FixedLoader(self._samples(images), self.eval_batch_size, self.num_workers)
+    def fixed_loader(self, split: Split) -> FixedLoader:
+        """A split as evaluation sees it, once each in fixed order, sharded over ranks."""
+        samples = self._samples(self._images(split))
+        return FixedLoader(samples, self.eval_batch_size, self.num_workers, self.ledgers[split])
+
+    def _images(self, split: Split) -> CaptionedImages:
+        return self.splits.train if split == "train" else self.splits.held_out
 
     def _samples(self, images: CaptionedImages, augmentation: Augmentation | None = None) -> Samples:
-        return Samples(images, self.class_names, self.image_size, self.caption_policy, augmentation, self.seed)
+        return Samples(
+            images,
+            self.class_names,
+            self.image_size,
+            self.caption_policy,
+            augmentation,
+            self.seed,
+            text=self.text_cache,
+            crop=self.crop,
+            max_bad=int(self.bad_data.max_share * len(images)),
+        )
+
+
+@rank_zero_only
+def _tell(line: str) -> None:
+    print(line, flush=True)

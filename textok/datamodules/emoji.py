@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from textok.datamodules.bank_captions import BankCaptions
 from textok.datamodules.base import ImageDataModule, Splits
 from textok.datamodules.dataset import CaptionedImages
 from textok.datamodules.policies import CaptionPolicy
@@ -39,6 +41,8 @@ class EmojiDataModule(ImageDataModule):
         seed: Seed of order, augmentation and caption choice.
         augmentation: How training varies the pictures.
         caption_policy: Which caption an image gets; None takes the first.
+        caption_bank: Captions from a bank instead of the dataset's own.
+        text_cache: Folder that textok cache text wrote: batches bring text tokens and no encoder is loaded.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class EmojiDataModule(ImageDataModule):
         seed: int = 0,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
         caption_policy: CaptionPolicy | None = None,
+        caption_bank: BankCaptions | None = None,
+        text_cache: Path | None = None,
     ) -> None:
         if image_size > PACKED_SIZE:
             raise ValueError(
@@ -58,7 +64,16 @@ class EmojiDataModule(ImageDataModule):
                 f"choose at most {PACKED_SIZE}"
             )
         super().__init__(
-            image_size, num_classes, batch_size, eval_batch_size, num_workers, seed, augmentation, caption_policy
+            image_size,
+            num_classes,
+            batch_size,
+            eval_batch_size,
+            num_workers,
+            seed,
+            augmentation,
+            caption_policy,
+            caption_bank,
+            text_cache,
         )
 
     def load(self) -> Splits:

@@ -14,7 +14,8 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 
-from textok.datamodules.dataset import Entry, Samples, collate, seeded
+from textok.datamodules.bad_data import BadLedger
+from textok.datamodules.dataset import Entry, Read, Samples, seeded
 from textok.types import Batch
 
 
@@ -31,17 +32,26 @@ class ResumableLoader:
         batch_size: Samples in a batch of one rank.
         num_workers: Worker processes, kept for the life of the stream; 0 reads in this process.
         seed: Seed of the order.
+        ledger: Notes the bad pictures; without one the first of them is an error.
     """
 
-    def __init__(self, samples: Samples, batch_size: int, num_workers: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        batch_size: int,
+        num_workers: int = 0,
+        seed: int = 0,
+        ledger: BadLedger | None = None,
+    ) -> None:
         self.samples = samples
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.ledger = ledger
         self.epoch = 0
         self.consumed = 0  # samples of this epoch that all ranks together have been given
         # The name is torch's own: Lightning's teardown stops the workers of whatever it finds under it.
-        self._iterator: Iterator[Batch] | None = None
+        self._iterator: Iterator[Read] | None = None
         len(self)
 
     def __len__(self) -> int:
@@ -65,9 +75,9 @@ class ResumableLoader:
             if self._iterator is None:
                 # A function without self: in a reference cycle the collector would end the workers' queues before
                 # their iterator, which then waits 5 s for each worker.
-                entries = _shuffled_entries(len(self.samples), self.batch_size, self.seed, self.epoch, self.consumed)
+                entries = _shuffled_entries(self.samples, self.batch_size, self.seed, self.epoch, self.consumed)
                 self._iterator = iter(_torch_loader(self.samples, entries, self.num_workers))
-            batch = next(self._iterator)
+            batch = _noted(next(self._iterator), self.ledger)
             self._advance(1)
             yield batch
 
@@ -109,11 +119,15 @@ class FixedLoader:
         samples: What to read.
         batch_size: Samples in a batch of one rank.
         num_workers: Worker processes, kept between iterations; 0 reads in this process.
+        ledger: Notes the bad pictures, which become ``valid=False``; without one the first of them is an error.
     """
 
-    def __init__(self, samples: Samples, batch_size: int, num_workers: int = 0) -> None:
+    def __init__(
+        self, samples: Samples, batch_size: int, num_workers: int = 0, ledger: BadLedger | None = None
+    ) -> None:
         self.samples = samples
         self.batch_size = batch_size
+        self.ledger = ledger
         self._loader = _torch_loader(samples, _FixedEntries(samples, batch_size), num_workers)
 
     def __len__(self) -> int:
@@ -121,7 +135,8 @@ class FixedLoader:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(self._loader)
+        for read in self._loader:
+            yield _noted(read, self.ledger)
 
 
 class _FixedEntries:
@@ -150,11 +165,21 @@ def rank_and_world() -> tuple[int, int]:
     return 0, 1
 
 
-def _shuffled_entries(count: int, batch_size: int, seed: int, epoch: int, start: int) -> Iterator[list[Entry]]:
-    """This rank's batches of ``count`` pictures from position ``start`` of an epoch to the end of time."""
+def _noted(read: Read, ledger: BadLedger | None) -> Batch:
+    """The batch, its bad pictures noted."""
+    for bad in read.bad:
+        if ledger is None:
+            raise bad
+        ledger.add(bad.key, bad.reason)
+    return read.batch
+
+
+def _shuffled_entries(samples: Samples, batch_size: int, seed: int, epoch: int, start: int) -> Iterator[list[Entry]]:
+    """This rank's batches of the pictures from position ``start`` of an epoch to the end of time."""
+    count = len(samples)
     rank, world = rank_and_world()
     while True:
-        order = torch.randperm(count, generator=seeded(seed, epoch, 0))
+        order = samples.order(seeded(seed, epoch, 0))
         for first in range(start, count - batch_size * world + 1, batch_size * world):
             mine = first + rank * batch_size
             yield [Entry(epoch, index) for index in order[mine : mine + batch_size].tolist()]
@@ -166,7 +191,7 @@ def _torch_loader(samples: Samples, batches: object, num_workers: int) -> DataLo
         samples,
         batch_sampler=batches,
         num_workers=num_workers,
-        collate_fn=collate,
+        collate_fn=samples.read,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
     )

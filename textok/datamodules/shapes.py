@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from textok.datamodules.bank_captions import BankCaptions
 from textok.datamodules.base import ImageDataModule, Splits
 from textok.datamodules.dataset import CaptionedImages
 from textok.datamodules.policies import CaptionPolicy
@@ -62,6 +64,8 @@ class ShapesDataModule(ImageDataModule):
         seed: Seed of the pictures, of their order and of augmentation.
         augmentation: How training varies the pictures.
         caption_policy: Which caption an image gets; None takes the first.
+        caption_bank: Captions from a bank instead of the dataset's own.
+        text_cache: Folder that textok cache text wrote: batches bring text tokens and no encoder is loaded.
     """
 
     def __init__(
@@ -76,6 +80,8 @@ class ShapesDataModule(ImageDataModule):
         seed: int = 0,
         augmentation: Augmentation = Augmentation(min_crop=1.0, flip=False),  # noqa: B008 - frozen
         caption_policy: CaptionPolicy | None = None,
+        caption_bank: BankCaptions | None = None,
+        text_cache: Path | None = None,
     ) -> None:
         if image_size < 8:
             raise ValueError(f"image_size is {image_size}, but shapes cannot be told apart below 8 pixels")
@@ -83,7 +89,16 @@ class ShapesDataModule(ImageDataModule):
             if not 0 < value < FIRST_HELD_OUT:
                 raise ValueError(f"{name} must be positive, got {value}")
         super().__init__(
-            image_size, num_classes, batch_size, eval_batch_size, num_workers, seed, augmentation, caption_policy
+            image_size,
+            num_classes,
+            batch_size,
+            eval_batch_size,
+            num_workers,
+            seed,
+            augmentation,
+            caption_policy,
+            caption_bank,
+            text_cache,
         )
         self.num_train = num_train
         self.num_val = num_val

@@ -80,8 +80,13 @@ def augment(
         image = _resize(image[:, top : top + side, left : left + side], image_size)
     else:
         image = fit_square(image, image_size)
-    may_flip = augmentation.flip and not (augmentation.keep_sides and _SIDE.search(caption))
+    may_flip = augmentation.flip and not (augmentation.keep_sides and names_a_side(caption))
     return image.flip(-1) if may_flip and mirror < 0.5 else image
+
+
+def names_a_side(caption: str) -> bool:
+    """Whether a mirror image would contradict a caption: it says left or right."""
+    return _SIDE.search(caption) is not None
 
 
 def _resize(image: Tensor, image_size: int) -> Tensor:

@@ -3,6 +3,7 @@
 from textok.diffusion.autoguidance import AutoGuidance
 from textok.diffusion.flow import RectifiedFlow
 from textok.diffusion.gaussian import GaussianDiffusion, VelocityDiffusion
+from textok.diffusion.generation import Generation
 from textok.diffusion.guidance import (
     ClassifierFreeGuidance,
     ConstantGuidance,
@@ -25,6 +26,7 @@ __all__ = [
     "Denoiser",
     "DiffusionProcess",
     "GaussianDiffusion",
+    "Generation",
     "Guidance",
     "IntervalGuidance",
     "LatentNormalizer",

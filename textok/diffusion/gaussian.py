@@ -50,7 +50,7 @@ class GaussianDiffusion(DiffusionProcess):
 
         beta = torch.linspace(beta_start, beta_end, num_timesteps, dtype=torch.float64)
         alpha_bar = torch.cumprod(1 - beta, dim=0)
-        previous = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
+        previous = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
         posterior_variance = beta * (1 - previous) / (1 - alpha_bar)
         # The first step's posterior has no variance; as in DDPM's code, the second's keeps its logarithm finite.
         posterior_variance[0] = posterior_variance[1]

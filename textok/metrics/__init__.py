@@ -13,6 +13,8 @@ from textok.metrics.lite0 import Lite0FeatureExtractor
 from textok.metrics.lpips import LPIPS
 from textok.metrics.psnr import PSNR
 from textok.metrics.reference import Reference, ReferenceCollector, cached_reference, read_reference, write_reference
+from textok.metrics.samples import SampleMetrics
+from textok.metrics.source import ReferenceSource
 from textok.metrics.ssim import SSIM
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "PairedMean",
     "Reference",
     "ReferenceCollector",
+    "ReferenceSource",
+    "SampleMetrics",
     "adm_reference",
     "cached_reference",
     "count_adm_images",

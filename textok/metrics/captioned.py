@@ -14,6 +14,7 @@ from torch import Tensor
 
 from textok.metrics.accumulator import PairedMean
 from textok.metrics.captions import other_captions
+from textok.metrics.clip_score import CLIPScore
 from textok.metrics.evaluation import DistributionMetrics
 from textok.metrics.psnr import PSNR
 from textok.metrics.reference import Reference
@@ -33,6 +34,8 @@ class CaptionedReconstruction:
         captions: Which captions to measure: each image's own, the empty one, another image's.
         pairs: Metrics of an original and its reconstruction; PSNR and SSIM when None.
         distances: Distances of all reconstructions from the originals; none when None.
+        clip_score: How well a reconstruction fits its image's own caption, whichever it was made with; images without
+            a caption are left out. Not measured when None.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class CaptionedReconstruction:
         captions: Sequence[Literal["own", "empty", "other"]] = ("own", "empty", "other"),
         pairs: Sequence[PairedMean] | None = None,
         distances: DistributionMetrics | None = None,
+        clip_score: CLIPScore | None = None,
     ) -> None:
         unknown = set(captions) - ENDINGS.keys()
         if unknown or not captions:
@@ -48,6 +52,7 @@ class CaptionedReconstruction:
         pairs = [PSNR(), SSIM()] if pairs is None else list(pairs)
         self._pairs = {kind: copy.deepcopy(pairs) for kind in self.captions}
         self._distances = {kind: copy.deepcopy(distances) for kind in self.captions if distances is not None}
+        self._clip = {kind: copy.deepcopy(clip_score) for kind in self.captions if clip_score is not None}
         self._spare: list[str] = []
 
     def load(self, device: torch.device | str | None = None) -> None:
@@ -56,14 +61,14 @@ class CaptionedReconstruction:
         Raises:
             FileNotFoundError: If there are none.
         """
-        for metric in (metric for group in self._pairs.values() for metric in group):
+        for metric in (*(metric for group in self._pairs.values() for metric in group), *self._clip.values()):
             metric.load()
         for distances in self._distances.values():
             distances.load(device)
 
     def reset(self) -> None:
         self._spare = []
-        for metric in (metric for group in self._pairs.values() for metric in group):
+        for metric in (*(metric for group in self._pairs.values() for metric in group), *self._clip.values()):
             metric.reset()
         for distances in self._distances.values():
             distances.reset()
@@ -98,6 +103,9 @@ class CaptionedReconstruction:
                 metric.update(images, made, valid=scored)
             if kind in self._distances:
                 self._distances[kind].update(made, index, scored)
+            if kind in self._clip:
+                captioned = torch.tensor([bool(caption) for caption in captions], device=valid.device)
+                self._clip[kind].update(made, captions, scored & captioned)
         self._spare = [caption for caption, is_valid in zip(captions, rows) if is_valid] or self._spare
 
     def compute(self, reference: Reference | None = None) -> dict[str, float]:
@@ -114,15 +122,29 @@ class CaptionedReconstruction:
             if kind in self._distances:
                 distances = self._distances[kind].compute(reference)
                 measured |= {f"r{name}": value for name, value in distances.items()}
+            if kind in self._clip:
+                measured |= self._clip[kind].compute()
             results |= {f"{name}{ENDINGS[kind]}": value for name, value in measured.items()}
         return results
 
     @property
     def warnings(self) -> list[str]:
-        """What to know about the distances of the last ``compute``."""
-        return list(dict.fromkeys(text for distances in self._distances.values() for text in distances.warnings))
+        """What to know about the numbers of the last ``compute``."""
+        texts = [text for distances in self._distances.values() for text in distances.warnings]
+        return list(dict.fromkeys([*texts, *(text for clip in self._clip.values() for text in clip.warnings)]))
 
-    def conventions(self) -> dict[str, Any]:
-        """What another lab has to know to get the same numbers of pairs from the same images."""
-        pairs = self._pairs[self.captions[0]]
-        return {"captions": list(self.captions), "pairs": {metric.name: metric.conventions() for metric in pairs}}
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the originals have to be given to ``compute``."""
+        return any(distances.needs_reference for distances in self._distances.values())
+
+    def conventions(self, reference: Reference | None = None) -> dict[str, Any]:
+        """What another lab has to know to get the same numbers from the same images."""
+        first = self.captions[0]
+        told: dict[str, Any] = {
+            "captions": list(self.captions),
+            "pairs": {metric.name: metric.conventions() for metric in self._pairs[first]},
+        }
+        if self._clip:
+            told["clip_score"] = self._clip[first].conventions()
+        return told | (self._distances[first].conventions(reference) if self._distances else {})

@@ -115,6 +115,11 @@ class CLIPScore(Accumulator):
         self.num_cut = int(cut)
         return {self.name: max(total / count, 0.0)}
 
+    @property
+    def warnings(self) -> list[str]:
+        """What to know about the last ``compute``."""
+        return [f"{self.name}: {self.num_cut} captions were cut to {self._limit} tokens"] if self.num_cut else []
+
     def conventions(self) -> dict[str, Any]:
         return {
             "mean": "over images, of 100 cos, not below 0",

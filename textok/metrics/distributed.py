@@ -24,6 +24,15 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     return total.to(value.device)
 
 
+def max_over_ranks(value: int) -> int:
+    """The greatest of the ranks' numbers, on every rank; every rank has to call it."""
+    if not _is_distributed():
+        return value
+    greatest = torch.tensor(value, device=_transport_device(torch.device("cpu")))
+    dist.all_reduce(greatest, dist.ReduceOp.MAX)
+    return int(greatest)
+
+
 def gather_rows(rows: Tensor) -> Tensor:
     """The rows of all ranks one after the other, on the first rank and on the CPU; the other ranks get no rows.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,16 @@ class TextEncoder(Frozen, ABC):
         """(B, L) ids and their (B, L) mask → (B, L, E); a row must depend on its own unmasked ids alone."""
 
     # ---------------------------------------------------------------- for everyone
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its text tokens depend on, as far as it is known without the weights."""
+        return {
+            "class": type(self).__name__,
+            "num_tokens": self.num_tokens,
+            "dim": self.dim,
+            "dtype": str(self.dtype).removeprefix("torch."),
+        }
 
     @property
     def num_truncated(self) -> int:

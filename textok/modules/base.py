@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from textok.models import TexTok
 from textok.models.text_encoder import TextEncoder
 from textok.optim import parameter_groups
-from textok.types import Batch, Sizes, TextTokens
+from textok.types import Batch, ServesText, Sizes, TextTokens, mix_seed
 
 Schedule = Callable[[Optimizer, int], LRScheduler]
 
@@ -89,14 +89,28 @@ class TrainingModule(LightningModule):
         """Whether a network reads text tokens; captions are not encoded otherwise."""
         return self.textok.needs_text
 
+    @property
+    def encodes_batches(self) -> bool:
+        """Whether the captions of batches have to go through the text encoder."""
+        return self.needs_text and self._text_source() is None
+
     def configure_model(self) -> None:
-        if self.text_encoder is not None and self.needs_text and not self.text_encoder.is_loaded:
-            self.text_encoder.load()
-            self.text_encoder.to(self.device)
+        if self.encodes_batches:
+            self._load_text_encoder()
         if self.compile_blocks:
             self.compile_blocks = False  # once: this hook is called for every fit, validate, …
             for block in self.blocks():
                 block.compile()
+
+    def _load_text_encoder(self) -> None:
+        if self.text_encoder is not None and not self.text_encoder.is_loaded:
+            self.text_encoder.load()
+            self.text_encoder.to(self.device)
+
+    def _text_source(self) -> ServesText | None:
+        """The datamodule, where its batches bring text tokens: the encoder's weights are not needed then."""
+        data = getattr(self._trainer, "datamodule", None)
+        return data if isinstance(data, ServesText) and data.brings_text else None
 
     def blocks(self) -> Iterator[nn.Module]:
         """The transformer blocks to compile."""
@@ -109,6 +123,9 @@ class TrainingModule(LightningModule):
             )
         if stage == "fit" and self.trainer.max_steps < 1:
             raise ValueError(f"trainer.max_steps must be set (schedules end there), got {self.trainer.max_steps}")
+        source = self._text_source()
+        if source is not None and self.text_encoder is not None:
+            source.check_encoder(self.text_encoder.identity)
 
     def train(self, mode: bool = True) -> TrainingModule:
         """Switch the trained networks; the averages always evaluate."""
@@ -125,7 +142,12 @@ class TrainingModule(LightningModule):
     def encode_captions(self, captions: list[str]) -> TextTokens | None:
         if not self.needs_text:
             return None
-        return self.text_encoder(captions).to(self.device)
+        source = self._text_source()
+        text = source.text_tokens(captions) if source is not None else None
+        if text is None:
+            self._load_text_encoder()  # captions that no cache has, such as a prompt of one's own
+            text = self.text_encoder(captions)
+        return text.to(self.device)
 
     # ---------------------------------------------------------------- a step
 
@@ -222,14 +244,3 @@ class TrainingModule(LightningModule):
         stage = "test" if self.trainer.testing else "val"
         named = {f"{stage}/{name}": value for name, value in values.items()}
         self.log_dict(named, batch_size=batch_size, sync_dist=True, logger=False)
-
-
-def mix_seed(*parts: int) -> int:
-    """A 63-bit seed from several numbers, such that neighbours do not share streams (splitmix64's finaliser)."""
-    state = 0
-    for part in parts:
-        state = (state + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state >> 1

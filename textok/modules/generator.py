@@ -14,15 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from textok.diffusion import DiffusionProcess, LatentNormalizer, Sampler
+from textok.diffusion import DiffusionProcess, Generation, LatentNormalizer, Sampler
 from textok.diffusion.guidance import DenoiserFactory
 from textok.models import DiT, TexTok
 from textok.models.text_encoder import TextEncoder
-from textok.modules.base import Schedule, TrainingModule, mix_seed
+from textok.modules.base import Schedule, TrainingModule
+from textok.modules.class_captions import read_class_captions
 from textok.modules.flops import generator_flops
 from textok.modules.guide import Guide
-from textok.modules.weights import load_averaged_generator, load_averaged_pair
-from textok.types import Batch, Condition, Request, Sizes, TextTokens, to_uint8
+from textok.modules.weights import fingerprint, load_averaged_generator, load_averaged_pair
+from textok.types import Batch, Condition, Request, ServesLatents, Sizes, TextTokens, mix_seed, to_uint8
 
 
 class GeneratorModule(TrainingModule):
@@ -43,6 +44,8 @@ class GeneratorModule(TrainingModule):
         normalizer_batches: Shuffled training batches, at most an epoch, to measure the latents' mean and deviation on.
         accumulate: Micro-batches of a step.
         clip: Largest gradient norm; null does not clip.
+        class_captions: JSON file with the captions that a sample of each class may be decoded with, as
+            ``textok bank classes`` writes it; null takes those of the data.
         seed: Seed of all noise; linked from ``seed_everything``.
         compile_blocks: Compile each transformer block; worth its start-up time on a GPU only.
     """
@@ -63,6 +66,7 @@ class GeneratorModule(TrainingModule):
         normalizer_batches: int = 200,
         accumulate: int = 1,
         clip: float | None = None,
+        class_captions: Path | None = None,
         seed: int = 0,
         compile_blocks: bool = False,
     ) -> None:
@@ -83,8 +87,10 @@ class GeneratorModule(TrainingModule):
         self.optimizer, self.schedule, self.clip = optimizer, schedule, clip
         self.condition_dropout = condition_dropout
         self._flops: float | None = None
-        #: Captions that a sample of a class may be decoded with, kept in the checkpoint.
+        #: Captions that a sample of a class may be decoded with, and the classes' names; kept in the checkpoint.
         self.class_captions: list[list[str]] = []
+        self.class_captions_file = class_captions
+        self.class_names: list[str] = []
 
     def _dit_for(self, textok: TexTok, make: DenoiserFactory | None = None) -> nn.Module:
         dim = textok.latent_dim
@@ -113,21 +119,37 @@ class GeneratorModule(TrainingModule):
 
     def on_fit_start(self) -> None:
         # A stage-2 checkpoint brings the pair, the normaliser and the captions: stage 1 is read at a fresh start only.
-        if not self.normalizer.is_fitted:
-            if self.tokenizer_checkpoint is None:
-                raise ValueError(
-                    "model.init_args.tokenizer_checkpoint is not set: give the run folder or checkpoint of stage 1"
-                )
-            load_averaged_pair(self.textok, self.tokenizer_checkpoint)
-            self.class_captions = self.trainer.datamodule.class_captions()
-            self._fit_normalizer()
+        if self.normalizer.is_fitted:
+            self._check_latents()
+        else:
+            self._start_afresh()
         self.sampler.guidance.load(self._read_guide)
+
+    def _start_afresh(self) -> None:
+        if self.tokenizer_checkpoint is None:
+            raise ValueError(
+                "model.init_args.tokenizer_checkpoint is not set: give the run folder or checkpoint of stage 1"
+            )
+        load_averaged_pair(self.textok, self.tokenizer_checkpoint)
+        self._check_latents()
+        if self.class_captions_file is None:
+            self.class_captions = self.trainer.datamodule.class_captions()
+        else:
+            self.class_captions = read_class_captions(self.class_captions_file, self.sizes.num_classes)
+        self.class_names = list(self.trainer.datamodule.class_names)
+        self._fit_normalizer()
 
     def _read_guide(self, checkpoint: Path, network: DenoiserFactory | None) -> Guide:
         """The averaged generator of another checkpoint, for the guidance rules that need a second network."""
         dit = self._dit_for(self.textok, network)
         load_averaged_generator(dit, self.textok, checkpoint)
         return Guide(dit).to(self.device)
+
+    def _check_latents(self) -> None:
+        """Refuse latents from a cache that another pair made."""
+        data = self.trainer.datamodule
+        if isinstance(data, ServesLatents):
+            data.check_pair(fingerprint(self.textok.state_dict()))
 
     @torch.no_grad()
     def _fit_normalizer(self) -> None:
@@ -142,9 +164,18 @@ class GeneratorModule(TrainingModule):
             for batch in islice(data.train_dataloader(), self.normalizer_batches):
                 batch = self.trainer.strategy.batch_to_device(batch)
                 batch = data.on_after_batch_transfer(batch, 0)
-                yield self._encode(batch, self.encode_text(batch))[batch.valid]
+                yield self._encode(batch, self._text_for(batch))[batch.valid]
 
         self.normalizer.fit(latents())
+
+    @property
+    def encodes_batches(self) -> bool:
+        latents_are_cached = isinstance(getattr(self._trainer, "datamodule", None), ServesLatents)
+        return super().encodes_batches and (self.dit.needs_text or not latents_are_cached)
+
+    def _text_for(self, batch: Batch) -> TextTokens | None:
+        """Text tokens of a batch, unless nobody reads them: latents are cached and the generator knows classes only."""
+        return self.encode_text(batch) if batch.latents is None or self.dit.needs_text else None
 
     def _encode(self, batch: Batch, text: TextTokens | None) -> Tensor:
         if batch.latents is not None:
@@ -159,7 +190,7 @@ class GeneratorModule(TrainingModule):
         return {name: term.detach() for name, term in terms.items()}
 
     def _terms_of(self, batch: Batch, dropout: float, network: nn.Module) -> dict[str, Tensor]:
-        text = self.encode_text(batch)
+        text = self._text_for(batch)
         with torch.no_grad():
             latents = self.normalizer.normalize(self._encode(batch, text))
         drop = torch.rand(len(batch), device=self.device) < dropout
@@ -185,34 +216,24 @@ class GeneratorModule(TrainingModule):
         """Encode and decode (B, 3, H, W) images in [−1, 1] by the frozen pair."""
         return self.textok(images, self.encode_captions(captions), labels)[0]
 
-    @torch.no_grad()
-    def generate(self, requests: list[Request]) -> Tensor:
-        """Make one picture a request, (B, 3, H, W) in about [−1, 1], with the averaged weights.
-
-        A sample depends on its request alone: its noise comes from a generator of its own.
-        """
+    @property
+    def generation(self) -> Generation:
+        """How this run makes pictures: with the averaged weights."""
         self.sampler.guidance.load(self._read_guide)
-        label = torch.tensor([self._checked_label(request) for request in requests], device=self.device)
-        captions = [self._caption_of(request) for request in requests]
-        text = self.encode_captions(captions)
-        noise = [torch.Generator().manual_seed(mix_seed(r.seed, r.index)) for r in requests]
-        shape = (self.textok.num_latents, self.textok.latent_dim)
-        latents = self.sampler(self.process, self.ema, shape, Condition(label=label, text=text), noise)
-        return self.textok.decode(self.normalizer.denormalize(latents), text, label)
+        return Generation(
+            self.textok,
+            self.ema,
+            self.process,
+            self.sampler,
+            self.normalizer,
+            self.encode_captions,
+            self.sizes.num_classes,
+            self.class_captions,
+        )
 
-    def _checked_label(self, request: Request) -> int:
-        if not 0 <= request.label < self.sizes.num_classes:
-            raise ValueError(f"label {request.label} is out of range: there are {self.sizes.num_classes} classes")
-        return request.label
-
-    def _caption_of(self, request: Request) -> str:
-        """The request's caption, or one of its class's: the paper's way to sample a class."""
-        if request.caption is not None:
-            return request.caption
-        captions = self.class_captions[request.label] if self.class_captions else []
-        if not captions:
-            return ""
-        return captions[mix_seed(request.seed, request.index, request.label) % len(captions)]
+    def generate(self, requests: list[Request]) -> Tensor:
+        """Make one picture a request, (B, 3, H, W) in about [−1, 1]; it depends on its request alone."""
+        return self.generation(requests)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, object]:
         """A sample for every image's label, as bytes, for a writer."""
@@ -235,6 +256,8 @@ class GeneratorModule(TrainingModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["class_captions"] = self.class_captions
+        checkpoint["class_names"] = self.class_names
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.class_captions = checkpoint["class_captions"]
+        self.class_names = checkpoint.get("class_names", [])  # older checkpoints have none

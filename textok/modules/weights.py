@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -70,8 +71,7 @@ def load_averaged_generator(generator: nn.Module, textok: nn.Module, path: str |
     pair = {key.removeprefix("textok."): value for key, value in state.items() if key.startswith("textok.")}
     if "normalizer.mean" not in state:
         raise ValueError(f"{path} holds no generator (no latent normaliser in it): it is no stage-2 checkpoint")
-    ours = textok.state_dict()
-    if ours.keys() != pair.keys() or any(not torch.equal(ours[key].cpu(), pair[key]) for key in ours):
+    if fingerprint(pair) != fingerprint(textok.state_dict()):
         raise ValueError(f"the generator of {path} was trained on the latents of another pair: it cannot be used here")
     averaged = {key.removeprefix("ema."): value for key, value in state.items() if key.startswith("ema.")}
     remedy = "Name its class and sizes as `network`"
@@ -85,6 +85,16 @@ def _load_strictly(network: nn.Module, state: dict[str, Tensor], complaint: str,
         shown = "\n  ".join(problems[:12]) + (f"\n  … and {len(problems) - 12} more" if len(problems) > 12 else "")
         raise ValueError(f"{complaint}:\n  {shown}\n{remedy}")
     network.load_state_dict(state, strict=True)
+
+
+def fingerprint(state: dict[str, Tensor]) -> str:
+    """SHA-256 of the names, types, shapes and values of a state dict: the same on every machine and device."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def mismatches(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:

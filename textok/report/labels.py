@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-#: What is measured of reconstructions (r…) and of samples (g…): its name, its unit, which way is better.
+#: What is measured of reconstructions (r…), samples (g…) and samples of captions (t2i_…): its name, its unit, which way
+#: is better.
 DISTANCES = {
     "fid": ("FID", "", "lower"),
     "sfid": ("sFID", "", "lower"),
@@ -26,6 +27,8 @@ DISTANCES = {
 #: Metric → its name, its unit, and whether lower or higher is better. Others show under their own name.
 LABELS = {
     **{f"{of}{key}": (f"{of}{name}", *rest) for of in "rg" for key, (name, *rest) in DISTANCES.items()},
+    **{f"t2i_{key}": (f"Text-to-image {name}", *rest) for key, (name, *rest) in DISTANCES.items()},
+    "t2i_clip_score": ("Text-to-image CLIP score", "", "higher"),
     "lpips": ("LPIPS", "", "lower"),
     "psnr": ("PSNR", "dB", "higher"),
     "ssim": ("SSIM", "", "higher"),

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from textok.report import plots
 from textok.report.comparison import against_time, against_tokens, comparable, missing_time, missing_tokens
@@ -61,7 +62,11 @@ def write_report(paths: Sequence[str | Path], output: str | Path) -> Path:
             "Held-out images; the same ones wherever runs stand side by side.",
             reconstructions(records, output),
         ),
-        section("Samples", "Each row one class, from noise that is the same at every validation.", samples(records)),
+        section(
+            "Samples",
+            "Each row one class, or each column one caption, from noise that is the same at every validation.",
+            samples(records),
+        ),
     ]
     path = output / "report.html"
     write_atomic(path, document(records, "".join(sections)))
@@ -143,6 +148,7 @@ def reconstructions(records: Sequence[RunRecord], output: Path) -> str:
             continue
         own = [
             picture(path, f"Reconstructions of {run.name}", f"{run.name}: {run.num_latents} tokens, {run.text}")
+            + captions(run.words("reconstruction"))
             for run in runs
             if (path := run.picture("reconstruction"))
         ]
@@ -165,12 +171,31 @@ def reconstructions(records: Sequence[RunRecord], output: Path) -> str:
 
 
 def samples(records: Sequence[RunRecord]) -> str:
-    pictures = [
-        picture(path, f"Samples of {run.name}", f"{run.name}: {run.num_latents} tokens, {run.text}")
-        for run in records
-        if (path := run.picture("samples"))
-    ]
+    """The samples of each run: of classes, of captions, or of both."""
+    pictures = []
+    for run in records:
+        about = f"{run.name}: {run.num_latents} tokens, {run.text}"
+        for name, what in (("samples", "Samples"), ("prompts", "Samples of captions")):
+            if path := run.picture(name):
+                words = run.words(name)
+                rows = ", ".join(map(str, words.get("rows", [])))
+                pictures.append(picture(path, f"{what} of {run.name}{f': {rows}' if rows else ''}", about))
+                pictures.append(captions(words))
     return "\n".join(pictures) or missing("No run left samples: pictures/samples.png of stage 2.")
+
+
+def captions(words: dict[str, Any]) -> str:
+    """The captions of a picture in full, folded away: in the picture they are cut, and nobody can search it."""
+    entries = words.get("captions", [])
+    if not entries:
+        return ""
+    rows = []
+    for entry in entries:
+        texts = entry if isinstance(entry, dict) else {"own": entry}
+        own = escape(str(texts.get("own") or "(no caption)"))
+        other = f" <small>other: {escape(str(texts['other']))}</small>" if texts.get("other") else ""
+        rows.append(f"<li>{own}{other}</li>")
+    return f"<details><summary>Captions, left to right</summary><ol>{''.join(rows)}</ol></details>"
 
 
 def figure(path: Path, alt: str) -> str:

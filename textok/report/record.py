@@ -68,6 +68,10 @@ class RunRecord:
         """The data and the size: only runs that share them are compared."""
         return self.data if self.image_size is None else f"{self.data}, {self.image_size} px"
 
+    def words(self, name: str) -> dict[str, Any]:
+        """What stands in the latest picture of that name, in full; empty where nothing says."""
+        return read_json(self.folder / "pictures" / f"{name}.json")
+
     def picture(self, name: str) -> Path | None:
         """The latest picture of that name, or None."""
         path = self.folder / "pictures" / f"{name}.png"

@@ -42,6 +42,7 @@ figure { margin: 0 0 8px; min-width: 0; }
 .picture img { display: block; height: auto; }
 details { margin-top: 18px; }
 details .plots, details figure { margin-top: 10px; }
+ol { margin: 8px 0 14px; padding-left: 2.2em; max-width: 100ch; font-size: 14.5px; overflow-wrap: anywhere; }
 summary { cursor: pointer; color: var(--accent); font-size: 14.5px; padding: 6px 0; }
 footer { margin-top: 64px; padding-top: 16px; border-top: 1px solid var(--line); color: var(--soft); font-size: 13px; }
 @media (prefers-color-scheme: dark) {

@@ -5,28 +5,39 @@ The accumulators are those of the callbacks; here they run without a Trainer, fr
 
 from __future__ import annotations
 
-import hashlib
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
 from torch import Tensor
 
 from textok.callbacks.display import track
-from textok.callbacks.results import installed_version
 from textok.callbacks.throughput import synchronize
-from textok.datamodules import CaptionedImages, FixedLoader, ImageDataModule
-from textok.metrics import CaptionedReconstruction, DistributionMetrics, PairedMean
-from textok.metrics.adm import adm_reference
-from textok.metrics.reference import Reference, cached_reference
+from textok.datamodules import ImageDataModule
+from textok.metrics import (
+    CaptionedReconstruction,
+    CLIPScore,
+    DistributionMetrics,
+    PairedMean,
+    Reference,
+    ReferenceSource,
+    SampleMetrics,
+)
+from textok.metrics.distributed import sum_over_ranks
+from textok.metrics.samples import caption_requests, class_requests
 from textok.runs.folder import RunFolder
+from textok.runs.image_evaluation import image_reference
 from textok.runs.load import default_device, load_data, load_run
-from textok.storage import sha256, write_json
-from textok.types import Request, from_uint8
+from textok.runs.record import told, write_record
+from textok.storage import sha256
+from textok.types import Request, Split, from_uint8
+
+#: Which weights a record says were measured.
+WEIGHTS = {"ema": "averages (EMA)", "raw": "raw"}
 
 
 class RunEvaluation:
@@ -34,10 +45,13 @@ class RunEvaluation:
 
     Args:
         run: The run folder.
-        distances: Distances of the images' distribution; their extractor is loaded at once.
+        distances: Distances of the images' distribution; none when None.
+        clip_score: How well images fit their captions; not measured when None.
         references: Folder in which the measured reference sets are kept.
-        reference: ADM's npz file to compare with; None takes the run's own data.
+        reference: What to compare with: ADM's npz, a folder or tar of images, or the json of a reference that was kept;
+            None takes the run's own data in the model's own crop.
         checkpoint: A checkpoint of the run; the newest by default.
+        weights: The averages, or the raw weights.
         device: Where to compute; the accelerator by default, if there is one.
         console: Where progress is shown.
 
@@ -49,23 +63,30 @@ class RunEvaluation:
     def __init__(
         self,
         run: str | Path,
-        distances: DistributionMetrics,
-        references: str | Path,
+        distances: DistributionMetrics | None = None,
+        clip_score: CLIPScore | None = None,
+        references: str | Path = "~/.cache/textok/references",
         reference: str | Path | None = None,
         checkpoint: str | Path | None = None,
+        weights: Literal["ema", "raw"] = "ema",
         device: torch.device | str | None = None,
         console: Console | None = None,
     ) -> None:
         self.device = default_device() if device is None else torch.device(device)
         self.folder = RunFolder(run)
         self.config = self.folder.config()
-        distances.load(self.device)  # before anything that takes long: missing weights shall not be missed in an hour
+        self.distances, self.clip_score = distances, clip_score
+        # Before anything that takes long: missing weights shall not be missed in an hour.
+        if distances is not None:
+            distances.load(self.device)
+        if clip_score is not None:
+            clip_score.load()
         self.checkpoint = Path(checkpoint) if checkpoint is not None else self.folder.newest_checkpoint()
-        self.module = load_run(run, checkpoint=self.checkpoint, device=self.device)
+        self.weights = weights
+        self.module = load_run(run, weights, self.checkpoint, self.device)
         self.data: ImageDataModule = load_data(run)
         self.data.setup()
-        self.distances = distances
-        self.references = Path(references)
+        self.references = Path(references).expanduser()
         self.reference_file = None if reference is None else Path(reference)
         self.console = console or Console()
 
@@ -83,114 +104,112 @@ class RunEvaluation:
         Returns:
             The file: metrics, warnings and conventions.
         """
-        metrics = CaptionedReconstruction(captions, pairs, self.distances)
+        metrics = CaptionedReconstruction(captions, pairs, self.distances, self.clip_score)
         metrics.load(self.device)
-        loader = self.data.val_dataloader()
-        reference = self._reference("held-out", self.data.splits.held_out, loader)
+        loader = self.data.fixed_loader("held_out")
+        reference = self._reference("held_out")
         for batch in track(self.console, "reconstructing", loader, len(loader)):
             images, label = from_uint8(batch.image.to(self.device)), batch.label.to(self.device)
 
             def reconstruct(chosen: list[str], images: Tensor = images, label: Tensor = label) -> Tensor:
                 return self.module.reconstruct(images, chosen, label)
 
-            metrics.update(reconstruct, images, batch.caption, batch.index, batch.valid)
+            valid = batch.valid.to(self.device)
+            metrics.update(reconstruct, images, batch.caption, batch.index.to(self.device), valid)
         numbers = metrics.compute(reference)
-        conventions = {"num_images": len(self.data.splits.held_out), **metrics.conventions()}
-        return self._write("reconstruction", numbers, metrics.warnings, conventions, reference)
+        conventions = {"num_images": len(self.data.splits.held_out), **metrics.conventions(reference)}
+        return self._write("reconstruction", numbers, metrics.warnings, conventions)
 
-    def generation(self, num_samples: int, batch_size: int = 64, seed: int = 0) -> Path:
+    def classes(self, num_samples: int, batch_size: int = 64, seed: int = 0) -> Path:
         """Sample equally many pictures of every class and write ``evaluation/generation.json``.
 
         The reference is the training set in the model's own crop, without augmentation.
 
         Args:
             num_samples: How many; the i-th is of class i modulo the number of classes.
-            batch_size: Samples made at once; no number depends on it.
+            batch_size: Samples made at once on a process; no number depends on it.
             seed: Seed of the samples.
 
         Returns:
             The file: metrics, warnings and conventions.
         """
-        for name, value in {"num_samples": num_samples, "batch_size": batch_size}.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        reference = self._reference("training", self.data.splits.train, self.data.predict_dataloader())
-        classes = max(1, self.data.num_classes)
-        self.distances.reset()
-        seconds = 0.0
-        starts = range(0, num_samples, batch_size)
-        for start in track(self.console, "sampling", starts, len(starts)):
-            numbers = range(start, min(start + batch_size, num_samples))
-            requests = [Request(i, i % classes, None, seed) for i in numbers]
-            begin = time.perf_counter()
-            made = self.module.generate(requests)
-            synchronize(self.device)
-            seconds += time.perf_counter() - begin
-            self.distances.update(made, torch.tensor(list(numbers)))
-        results = {f"g{name}": value for name, value in self.distances.compute(reference).items()}
-        results["seconds_per_image"] = seconds / num_samples
-        conventions = {
-            "num_images": num_samples,
-            "labels": f"sample i is of class i modulo {classes}",
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        requests = class_requests(num_samples, self.data.num_classes, seed)
+        asked = {
+            "labels": f"sample i is of class i modulo {max(1, self.data.num_classes)}",
             "captions": "drawn from the class's list in the checkpoint",
-            "sampler": told(self.config["model"]["init_args"]["sampler"]),
-            "seed": seed,
         }
-        return self._write("generation", results, self.distances.warnings, conventions, reference)
+        metrics = SampleMetrics("g", self.distances)
+        return self._generation("generation", metrics, requests, "train", batch_size, {**asked, "seed": seed})
 
-    def _reference(self, split: str, images: CaptionedImages, loader: FixedLoader) -> Reference:
-        """The real images to compare with: the file that was named, or a split, from the cache or measured now."""
+    def captions(self, num_samples: int | None = None, batch_size: int = 64, seed: int = 0) -> Path:
+        """Sample a picture of each held-out caption and write ``evaluation/text_to_image.json``.
+
+        The reference is the held-out images in the model's own crop.
+
+        Args:
+            num_samples: How many captions, spread evenly over the set; all by default.
+            batch_size: Samples made at once on a process; no number depends on it.
+            seed: Seed of the samples.
+
+        Returns:
+            The file: metrics, warnings and conventions.
+        """
+        requests = caption_requests(self.data.prompts("held_out"), num_samples, seed)
+        asked = {"captions": "of the held-out images, spread evenly over the set", "seed": seed}
+        metrics = SampleMetrics("t2i_", self.distances, self.clip_score)
+        return self._generation("text_to_image", metrics, requests, "held_out", batch_size, asked)
+
+    def _generation(
+        self,
+        name: str,
+        metrics: SampleMetrics,
+        requests: list[Request],
+        split: Split,
+        batch_size: int,
+        asked: dict[str, Any],
+    ) -> Path:
+        reference = self._reference(split)
+        seconds, made = 0.0, 0
+
+        def generate(batch: list[Request]) -> Tensor:
+            nonlocal seconds, made
+            begin = time.perf_counter()
+            images = self.module.generate(batch)
+            synchronize(self.device)
+            seconds, made = seconds + time.perf_counter() - begin, made + len(batch)
+            return images
+
+        metrics.measure(generate, requests, batch_size, partial(track, self.console, "sampling"))
+        numbers = metrics.compute(reference)
+        spent = sum_over_ranks(torch.tensor([seconds, made], dtype=torch.float64))
+        numbers["seconds_per_image"] = float(spent[0] / spent[1])
+        sampler = told(self.config["model"]["init_args"]["sampler"])
+        conventions = {"num_images": len(requests), **asked, "sampler": sampler, **metrics.conventions(reference)}
+        return self._write(name, numbers, metrics.warnings, conventions)
+
+    def _reference(self, split: Split) -> Reference | None:
+        """The real images to compare with: those that were named, or a split of the run's own data."""
+        if self.distances is None or not self.distances.needs_reference:
+            return None
         collector = self.distances.reference_collector()
         if self.reference_file is not None:
-            reference = adm_reference(self.reference_file, collector)
+            reference = image_reference(
+                self.reference_file, collector, self.data.eval_batch_size, self.references, self.console
+            )
         else:
-            keys = "\n".join(images.key(i) for i in range(len(images)))
-            identity = {
-                "dataset": type(self.data).__name__,
-                "split": split,
-                "preprocessing": self.data.preprocessing,
-                "num_images": len(images),
-                "keys_sha256": hashlib.sha256(keys.encode()).hexdigest(),
-            }
-
-            def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-                for batch in track(self.console, f"reference: the {split} images", loader, len(loader)):
-                    yield batch.image, batch.index, batch.valid
-
-            reference = cached_reference(self.references, identity, collector, batches)
+            source = ReferenceSource(folder=self.references)
+            reference = source.find(collector, self.data, split, partial(track, self.console))
         self.distances.check(reference)
         return reference
 
-    def _write(
-        self,
-        name: str,
-        numbers: dict[str, float],
-        warnings: list[str],
-        conventions: dict[str, Any],
-        reference: Reference,
-    ) -> Path:
-        record = {
-            "metrics": numbers,
-            "warnings": warnings,
-            "conventions": {
-                **conventions,
-                "weights": "averages (EMA)",
-                "checkpoint": self.checkpoint.name,
-                "checkpoint_sha256": sha256(self.checkpoint),
-                "precision": str(self.module.dtype).removeprefix("torch."),
-                **self.distances.conventions(reference),
-                "textok": installed_version("textok"),
-            },
+    def _write(self, name: str, numbers: dict[str, float], warnings: list[str], conventions: dict[str, Any]) -> Path:
+        conventions = {
+            **conventions,
+            "weights": WEIGHTS[self.weights],
+            "checkpoint": self.checkpoint.name,
+            "checkpoint_sha256": sha256(self.checkpoint),
+            "precision": str(self.module.dtype).removeprefix("torch."),
         }
-        path = self.folder.path / "evaluation" / f"{name}.json"
-        write_json(path, record)
-        return path
-
-
-def told(config: Any) -> Any:
-    """A configuration as JSON can hold it: without infinities, which diffusers' schedulers have as defaults."""
-    if isinstance(config, dict):
-        return {key: told(value) for key, value in config.items()}
-    if isinstance(config, list):
-        return [told(value) for value in config]
-    return str(config) if isinstance(config, float) and not math.isfinite(config) else config
+        return write_record(self.folder.path / "evaluation" / f"{name}.json", numbers, warnings, conventions)

@@ -5,13 +5,14 @@ config.yaml  checkpoints/stepNNNNNNNN.ckpt  curves.csv  tensorboard/  pictures/ 
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from textok.modules.weights import checkpoints_of
-from textok.storage import write_atomic
+from textok.storage import archive_damage, write_atomic
 
 
 class RunFolder:
@@ -47,7 +48,7 @@ class RunFolder:
         return checkpoints_of(self.path)
 
     def newest_checkpoint(self) -> Path:
-        """The newest checkpoint.
+        """The newest undamaged checkpoint; a damaged one is passed over with a warning and left where it is.
 
         Raises:
             ValueError: If there is none.
@@ -55,7 +56,15 @@ class RunFolder:
         found = self.checkpoints()
         if not found:
             raise ValueError(f"{self.path} holds no checkpoint: expected {self.checkpoint_folder}/step*.ckpt")
-        return found[-1]
+        for file in reversed(found):
+            damage = archive_damage(file)
+            if damage is None:
+                return file
+            warnings.warn(f"{file} is damaged and not used: {damage}", stacklevel=2)
+        raise ValueError(
+            f"all {len(found)} checkpoints in {self.checkpoint_folder} are damaged: restore one from a copy, "
+            "or move them away to start from step 0"
+        )
 
     def check(self, config: dict[str, Any]) -> Path | None:
         """Whether a configuration may run here; nothing is written.
@@ -67,7 +76,7 @@ class RunFolder:
             The checkpoint to go on from, or None for a fresh start.
 
         Raises:
-            ValueError: If the folder holds another run or something else.
+            ValueError: If the folder holds another run or something else, or only damaged checkpoints.
         """
         if self.config_file.exists():
             differences = compare_configs(self.config(), config)
@@ -77,8 +86,7 @@ class RunFolder:
                     + "\n  ".join(differences)
                     + "\nGive another --run folder, or repeat the configuration of this one to go on with it"
                 )
-            found = self.checkpoints()
-            return found[-1] if found else None
+            return self.newest_checkpoint() if self.checkpoints() else None
         if self.path.is_dir() and any(self.path.iterdir()):
             raise ValueError(f"{self.path} is not empty and holds no config.yaml: give another --run folder")
         return None

@@ -27,7 +27,7 @@ def load_data(folder: str | Path) -> ImageDataModule:
     Raises:
         ValueError: If the folder holds no run.
     """
-    return _parsed(RunFolder(folder)).build_data()
+    return parsed_run(folder).build_data()
 
 
 def load_run(
@@ -48,7 +48,7 @@ def load_run(
         ValueError: If the folder holds no run, or its checkpoint does not fit its configuration.
     """
     run = RunFolder(folder)
-    cli = _parsed(run)
+    cli = parsed_run(folder)
     file = Path(checkpoint) if checkpoint is not None else run.newest_checkpoint()
     state = read_checkpoint(file)
     with torch.random.fork_rng():  # initial weights, about to be replaced, take none of the caller's random numbers
@@ -64,8 +64,12 @@ def load_run(
     return module.eval()
 
 
-def _parsed(run: RunFolder) -> TextokCLI:
-    """The command line of a run's configuration: parsed, nothing built."""
+def parsed_run(folder: str | Path) -> TextokCLI:
+    """The configuration of a run folder, parsed as ``fit`` does; nothing is built.
+
+    Raises:
+        ValueError: If the folder holds no run.
+    """
     from textok.runs.parser import TextokCLI
 
-    return TextokCLI(run.config(), run=False)
+    return TextokCLI(RunFolder(folder).config(), run=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -26,6 +26,7 @@ import textok.models
 import textok.modules  # noqa: F401
 from textok.callbacks import EMA, AtomicCheckpointIO, CurveLogger, ShardWriter
 from textok.datamodules import ImageDataModule
+from textok.models import TextEncoder
 from textok.modules import TrainingModule
 from textok.modules.weights import checkpoint_step
 from textok.runs.folder import RunFolder
@@ -102,6 +103,13 @@ class TextokCLI(LightningCLI):
     def build_data(self) -> ImageDataModule:
         """The datamodule alone."""
         return self.parser.instantiate_classes(Namespace(data=self.config.data)).data
+
+    def build_text_encoder(self) -> TextEncoder | None:
+        """The model's text encoder alone, its weights not loaded; None where it has none."""
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--text_encoder", type=TextEncoder | None)
+        config = Namespace(text_encoder=self.config.model.init_args.text_encoder)
+        return parser.instantiate_classes(config).text_encoder
 
     def before_instantiate_classes(self) -> None:
         if self.subcommand is None:

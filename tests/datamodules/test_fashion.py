@@ -1,0 +1,54 @@
+"""Fashion-MNIST from files of its format."""
+
+import gzip
+
+import numpy as np
+import pytest
+import torch
+
+from textok.datamodules import FashionDataModule
+from textok.datamodules.fashion import read_idx
+
+
+def write_idx(path, array):
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    path.write_bytes(gzip.compress(header + array.tobytes()))
+
+
+@pytest.fixture
+def root(tmp_path):
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 30), ("t10k", 12)):
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", generator.integers(0, 256, (count, 28, 28), np.uint8))
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.arange(count, dtype=np.uint8) % 10)
+    return tmp_path
+
+
+def test_pictures_labels_and_captions(root):
+    data = FashionDataModule(root, batch_size=6)
+    data.setup()
+    assert (len(data.splits.train), len(data.splits.held_out)) == (30, 12)
+    batch = next(iter(data.val_dataloader()))
+    assert batch.image.shape == (6, 3, 32, 32) and batch.label.tolist() == list(range(6))
+    assert batch.caption[:2] == ["a photo of a t-shirt", "a photo of a pair of trousers"]
+    assert data.prompts("held_out")[9] == (9, "a photo of an ankle boot")
+    grey = torch.from_numpy(read_idx(root / "t10k-images-idx3-ubyte.gz").copy())
+    assert torch.equal(batch.image[:, 0, 2:30, 2:30], grey[:6])
+    assert batch.image[:, :, :2].sum() == batch.image[..., 30:].sum() == 0
+    assert torch.equal(batch.image[:, 0], batch.image[:, 2])
+
+
+def test_files_that_are_missing_or_damaged(root, tmp_path):
+    with pytest.raises(FileNotFoundError, match="apt-get install dataset-fashion-mnist"):
+        FashionDataModule(tmp_path / "nowhere").setup()
+    file = root / "train-images-idx3-ubyte.gz"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-40])
+    with pytest.raises(ValueError, match="is damaged"):
+        FashionDataModule(root).setup()
+    file.write_bytes(gzip.compress(gzip.decompress(whole)[:-1]))
+    with pytest.raises(ValueError, match="breaks off"):
+        FashionDataModule(root).setup()
+    write_idx(root / "train-images-idx3-ubyte.gz", np.zeros((29, 28, 28), np.uint8))
+    with pytest.raises(ValueError, match="29 train pictures, but 30 labels"):
+        FashionDataModule(root).setup()

@@ -1,0 +1,75 @@
+"""A small run of stage 1 on shapes with several captions, for what is made from one."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from textok.cli import main
+from textok.datamodules import BadData, CaptionDataModule, FolderSource, NoCaption
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture(scope="session")
+def stage1(tmp_path_factory, t5_folder):
+    """The options that ``fit`` got, and the run folder of two steps."""
+    folder = tmp_path_factory.mktemp("stage1")
+    data = {
+        "class_path": "textok.datamodules.ShapesDataModule",
+        "init_args": {"image_size": 16, "num_train": 20, "num_val": 6, "batch_size": 4, "eval_batch_size": 6},
+    }
+    choices = {
+        "text_encoder": {
+            "class_path": "textok.models.T5TextEncoder",
+            "init_args": {"name": str(t5_folder), "num_tokens": 200},
+        },
+        "textok": {"init_args": {"num_latents": 4, "patch_size": 4, "width": 16, "depth": 1, "num_heads": 2}},
+        "perceptual": None,
+        "discriminator": None,
+        "stage": {"start": 100, "warmup": 1},
+        "schedule": {"init_args": {"warmup_steps": 1}},
+    }
+    tiny = {
+        "trainer": {"max_steps": 2, "val_check_interval": 100, "callbacks": []},
+        "checkpoint": {"every_n_train_steps": 2},
+        "data": data,
+        "model": {"init_args": choices},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    files = [CONFIGS / "base.yaml", *(CONFIGS / "quickstart" / f"{name}.yaml" for name in ("tokenizer", "pair"))]
+    options = [part for file in [*files, folder / "tiny.yaml"] for part in ("-c", str(file))]
+    assert main(["fit", *options, "--run", str(folder / "tokenizer")]) == 0
+    return options, folder / "tokenizer"
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """Makes a datamodule over 20 pictures with captions, some of them cut off."""
+
+    def make(broken, max_share=0.2):
+        folder = tmp_path / "pictures"
+        folder.mkdir()
+        noise = torch.randint(0, 256, (20, 24, 24, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        for number, pixels in enumerate(noise):
+            file = folder / f"{number:02d}.png"
+            Image.fromarray(pixels.numpy()).save(file)
+            file.with_suffix(".txt").write_text(f"picture {number}")
+        for number in broken:
+            file = folder / f"{number:02d}.png"
+            file.write_bytes(file.read_bytes()[:99])
+        data = CaptionDataModule(
+            [FolderSource(folder)],
+            image_size=16,
+            held_out_share=0.3,
+            batch_size=4,
+            num_workers=0,
+            missing=NoCaption(),
+            bad_data=BadData(max_share, log=tmp_path / "bad.tsv"),
+        )
+        data.setup()
+        return data
+
+    return make

@@ -1,0 +1,37 @@
+"""Which checkpoint a run goes on from."""
+
+import pytest
+import torch
+
+from textok.runs.folder import RunFolder
+
+CONFIG = {"seed_everything": 0}
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(CONFIG)
+    folder.checkpoint_folder.mkdir()
+    for step in (2, 4):
+        torch.save({"global_step": step}, folder.checkpoint_folder / f"step{step:08d}.ckpt")
+    return folder
+
+
+def test_the_newest_checkpoint_is_taken(run):
+    assert run.check(CONFIG) == run.newest_checkpoint() == run.checkpoints()[-1]
+
+
+def test_a_half_written_newest_checkpoint_is_passed_over_with_a_message(run):
+    older, newest = run.checkpoints()
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="step00000004.ckpt is damaged"):
+        assert run.check(CONFIG) == older
+    assert newest.exists()
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_anew_silently(run):
+    for file in run.checkpoints():
+        file.write_bytes(b"")
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(ValueError, match="all 2 checkpoints"):
+        run.check(CONFIG)

@@ -1,0 +1,121 @@
+"""Checks of whether the parts of a plan fit each other: model, batch, length, precision, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from textok.modules import TokenizerModule
+from textok.planning.gpus import GIB, Gpu
+from textok.planning.plan import Finding, Plan
+
+
+def model_builds(plan: Plan) -> Iterator[Finding]:
+    """The model's choices fit each other and the data's sizes: divisibility above all."""
+    try:
+        trained = sum(p.numel() for p in plan.module.trained.parameters())
+    except (ValueError, OSError, ImportError) as error:
+        while str(error).startswith("Does not validate against") and error.__cause__ is not None:
+            error = error.__cause__
+        yield Finding("error", f"the model cannot be built: {error}", "change one of the two numbers or classes named")
+        return
+    yield Finding("note", f"{trained / 1e6:,.2f} M parameters are trained and averaged")
+
+
+def batch_fits_data(plan: Plan) -> Iterator[Finding]:
+    """An epoch has a batch for each process, and a step is told in images and epochs."""
+    num_images, batch_size = len(plan.data.splits.train), plan.data.batch_size
+    if batch_size * plan.world > num_images:
+        what = f"{plan.world} processes with batch_size {batch_size} need more than the {num_images:,} training images"
+        yield Finding("error", what, f"set data.init_args.batch_size to at most {max(1, num_images // plan.world)}")
+        return
+    steps = plan.config.trainer.max_steps
+    step = batch_size * plan.world * plan.module.accumulate
+    yield Finding("note", f"a step sees {step:,} images; {steps:,} steps are {steps * step / num_images:,.1f} epochs")
+    lost = num_images % (batch_size * plan.world)
+    if lost > num_images // 10:
+        what = f"{lost:,} of {num_images:,} training images do not fill a batch and are left out of each epoch"
+        yield Finding("warning", what, "choose a batch_size that divides the number of images better")
+
+
+def length_fits_schedules(plan: Plan) -> Iterator[Finding]:
+    """The run is long enough for its warm-up, its discriminator and a checkpoint at its end."""
+    steps, model = plan.config.trainer.max_steps, plan.config.model.init_args
+    if steps < 1:
+        yield Finding("error", f"trainer.max_steps is {steps}", "set it: schedules end there")
+        return
+    warmup = getattr(model.schedule, "init_args", {}).get("warmup_steps", 0)
+    if warmup > steps:
+        what = f"the warm-up of {warmup:,} steps is longer than the run of {steps:,}"
+        yield Finding("error", what, "lower model.init_args.schedule.init_args.warmup_steps")
+    if isinstance(plan.module, TokenizerModule) and plan.module.discriminator is not None:
+        start = plan.module.stage.start
+        if start >= steps:
+            what = f"the discriminator starts at step {start:,}, and the run ends at {steps:,}"
+            yield Finding("warning", what, "lower model.init_args.stage.start, or set discriminator to null")
+    every = plan.config.checkpoint.every_n_train_steps
+    if every and steps % every > every // 2:
+        what = f"the last {steps % every:,} of {steps:,} steps are in no checkpoint (one every {every:,})"
+        yield Finding("warning", what, "let checkpoint.every_n_train_steps divide trainer.max_steps")
+
+
+def precision_fits_hardware(plan: Plan) -> Iterator[Finding]:
+    """The accelerator exists and computes in the chosen precision."""
+    precision, accelerator = plan.config.trainer.precision, plan.config.trainer.accelerator
+    if accelerator in ("gpu", "cuda") and plan.named_gpu is None and not torch.cuda.is_available():
+        remedy = "check it on the machine it shall run on, or say which one with --gpu"
+        yield Finding("error", "trainer.accelerator is gpu, and this machine has none", remedy)
+    if str(precision).startswith("16"):
+        yield Finding("error", f"trainer.precision {precision} is not supported", "use bf16-mixed: it needs no scaler")
+    gpu = plan.named_gpu
+    if gpu is None:
+        return
+    if accelerator == "cpu":
+        what = f"trainer.accelerator is cpu, and a {gpu.name} is planned"
+        yield Finding("warning", what, "add -c configs/overlays/gpu.yaml")
+    if str(precision).startswith("bf16") and gpu.bf16 is None:
+        yield Finding("error", f"{gpu.name} has no bfloat16 (trainer.precision {precision})", "use 32-true there")
+    if str(precision).startswith("32") and gpu.bf16 is not None:
+        what = (
+            f"trainer.precision {precision} uses {gpu.fp32 / gpu.bf16:.0%} of the rate that {gpu.name} has in bfloat16"
+        )
+        yield Finding("warning", what, "--trainer.precision=bf16-mixed")
+
+
+def memory_fits_device(plan: Plan) -> Iterator[Finding]:
+    """A step's peak fits the GPU's memory under the configured strategy."""
+    gpu = plan.named_gpu
+    if gpu is None:
+        yield Finding("note", "not checked: say which GPU with --gpu")
+        return
+    strategy = plan.config.trainer.strategy
+    name = str(strategy.class_path if hasattr(strategy, "class_path") else strategy).lower()
+    kind = "fsdp" if "fsdp" in name or "modelparallel" in name else "ddp"
+    found = plan.estimate
+    need = found.memory[kind].total
+    have = f"{gpu.name} has {told(gpu.usable)} usable ones"
+    if need <= gpu.usable:
+        yield Finding("note", f"a step needs {told(need)} GiB, {have}")
+        return
+    what = f"a step with {found.batch_size} images needs {told(need)} GiB, {have}"
+    fitting = largest_batch(plan, kind, gpu)
+    if fitting:
+        times = -(-found.batch_size // fitting)
+        remedy = f"about {fitting} images fit: lower batch_size and set model.init_args.accumulate to {times}"
+    elif found.memory_checkpointed["fsdp"].total <= gpu.usable:
+        remedy = "shard the model (FSDP) and checkpoint its blocks: that fits"
+    else:
+        remedy = "take a smaller model, or a GPU with more memory"
+    yield Finding("error", what, remedy)
+
+
+def largest_batch(plan: Plan, kind: str, gpu: Gpu) -> int:
+    """About how many images fit; 0 where not even one does. Activations are taken as proportional to the batch."""
+    memory = plan.estimate.memory[kind]
+    left = gpu.usable - (memory.total - memory.activations)
+    return max(0, int(left / (memory.activations / plan.estimate.batch_size)))
+
+
+def told(value: int) -> str:
+    return f"{value / GIB:.1f}"
