@@ -69,6 +69,10 @@ COMBINATIONS = {
         172.85 + 2 * (2.0490 * 0.768 + 0.769 * 0.768) + 24 * 4.608 * 0.769,
     ),
     "tokenizer class": ([*TOKENIZER, "conditioning/class_embedding.yaml"], 172.85 + 2 * 8 * 768e-6),
+    **{
+        f"tokenizer {kind}": ([*TOKENIZER, f"captions/{kind}.yaml"], 176.20)
+        for kind in ("class_name", "words25", "words75")
+    },
     "tokenizer text dropout": ([*TOKENIZER, "conditioning/text_dropout.yaml"], 176.20 + 2 * 768e-6),
     "quickstart tokenizer text dropout": ([*BASE, *QUICK, "conditioning/text_dropout.yaml"], None),
     # 4096 instead of 2048 inputs of the two projections, and so on; MiniLM has 384.
