@@ -69,6 +69,10 @@ COMBINATIONS = {
         172.85 + 2 * (2.0490 * 0.768 + 0.769 * 0.768) + 24 * 4.608 * 0.769,
     ),
     "tokenizer class": ([*TOKENIZER, "conditioning/class_embedding.yaml"], 172.85 + 2 * 8 * 768e-6),
+    **{
+        f"tokenizer {kind}": ([*TOKENIZER, f"captions/{kind}.yaml"], 176.20)
+        for kind in ("class_name", "words25", "words75")
+    },
     "tokenizer text dropout": ([*TOKENIZER, "conditioning/text_dropout.yaml"], 176.20 + 2 * 768e-6),
     "quickstart tokenizer text dropout": ([*BASE, *QUICK, "conditioning/text_dropout.yaml"], None),
     # 4096 instead of 2048 inputs of the two projections, and so on; MiniLM has 384.
@@ -110,6 +114,10 @@ COMBINATIONS = {
         [*GENERATOR, "generator_t2i.yaml", "dit/s.yaml", "conditioning/pair_without_text.yaml"],
         None,
     ),
+    "generator velocity": ([*GENERATOR, "dit/s.yaml", "process/velocity.yaml"], None),
+    "generator flow": ([*GENERATOR, "dit/s.yaml", "process/rectified_flow.yaml"], None),
+    "generator autoguidance": ([*GENERATOR, "dit/s.yaml", "guidance/autoguidance.yaml"], None),
+    "generator apg": ([*GENERATOR, "dit/s.yaml", "guidance/apg.yaml"], None),
     "generator from latents": (
         [*BASE, "generator.yaml", "textok/paper256.yaml", "data/latents.yaml", "dit/s.yaml"],
         33.1,
@@ -137,7 +145,7 @@ PROTOCOLS = [f"evaluation/{name}50k.yaml" for name in ("reconstruction", "classe
 
 #: Diffusers' multistep solvers compute with numpy in their constructor, which the meta device refuses: these are built
 #: on the CPU, at a depth of one.
-ON_CPU = {"generator dpm", "quickstart generator", "quickstart generator fast"}
+ON_CPU = {"generator dpm", "generator flow", "quickstart generator", "quickstart generator fast"}
 SHALLOW = [
     "--model.init_args.textok.init_args.depth=1",
     "--model.init_args.dit.init_args.depth=1",

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from textok.diffusion import ConstantGuidance, IntervalGuidance, PowerCosineGuidance
+from textok.diffusion import (
+    AdaptiveProjectedGuidance,
+    AutoGuidance,
+    ConstantGuidance,
+    GaussianDiffusion,
+    IntervalGuidance,
+    LinearGuidance,
+    PowerCosineGuidance,
+    RectifiedFlow,
+)
 from textok.types import Condition, TextTokens
 
 X = torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(0))
@@ -73,9 +82,83 @@ def test_power_cosine_rises_from_one_to_the_scale():
     assert scales == sorted(scales)
 
 
+def test_linear_goes_evenly_from_start_to_scale():
+    assert [LinearGuidance(5.0).scale_at(p) for p in (0.0, 0.25, 1.0)] == [1, 2, 5]
+    assert [LinearGuidance(1.0, start=3.0).scale_at(p) for p in (0.0, 0.5, 1.0)] == [3, 2, 1]
+
+
+def bad_denoiser(x, t, condition):
+    return torch.cat([0.5 * x, 9 * x], dim=-1)
+
+
+def test_autoguidance_leads_away_from_the_bad_network():
+    guidance, read = AutoGuidance(3.0, "bad.ckpt"), []
+    with pytest.raises(RuntimeError, match="no second network"):
+        guide(guidance)
+    for _ in range(2):
+        guidance.load(lambda *asked: read.append(asked) or bad_denoiser)
+    assert read == [("bad.ckpt", None)]
+    out, rows = guide(guidance)
+    good = Denoiser()(X, T, Condition(label=torch.arange(3)))
+    assert rows == [3]
+    torch.testing.assert_close(out[..., :2], 0.5 * X + 3 * (good[..., :2] - 0.5 * X))
+    assert torch.equal(out[..., 2:], good[..., 2:])
+    assert torch.equal(guide(AutoGuidance(1.0, "bad.ckpt"))[0], good)
+
+
+def projected(process=None, **choices):
+    guidance = AdaptiveProjectedGuidance(**choices)
+    guidance.begin(process or RectifiedFlow())
+    return guidance
+
+
+@pytest.mark.parametrize("process", [GaussianDiffusion(), RectifiedFlow()])
+def test_apg_that_keeps_everything_is_classifier_free_guidance(process):
+    found, rows = guide(projected(process, scale=3.0, parallel=1.0, momentum=0.0))
+    assert rows == [6]
+    torch.testing.assert_close(found, guide(ConstantGuidance(3.0))[0], rtol=1e-4, atol=1e-4)
+
+
+def test_apg_moves_across_the_conditional_prediction_only():
+    process, denoiser, condition = RectifiedFlow(), Denoiser(), Condition(label=torch.arange(3))
+    start = process.to_start(X, T, denoiser(X, T, condition)[..., :2]).flatten(1)
+    dropped = Condition(label=condition.label, drop=torch.ones(3, dtype=torch.bool))
+    other = process.to_start(X, T, denoiser(X, T, dropped)[..., :2]).flatten(1)
+    found = guide(projected(process, scale=3.0, momentum=0.0), condition=condition)[0][..., :2]
+    move = process.to_start(X, T, found).flatten(1) - start
+    torch.testing.assert_close((move * start).sum(1), torch.zeros(3), rtol=0, atol=1e-3)
+    # Pythagoras: what is left of twice the difference is its part across the prediction.
+    difference = 2 * (start - other)
+    along = (difference * start).sum(1) / start.norm(dim=1)
+    torch.testing.assert_close(move.square().sum(1), difference.square().sum(1) - along**2, rtol=1e-2, atol=1e-4)
+    shorter = guide(projected(process, scale=3.0, parallel=1.0, momentum=0.0, norm=1e-3), condition=condition)[0]
+    length = (process.to_start(X, T, shorter[..., :2]).flatten(1) - start).norm(dim=1)
+    torch.testing.assert_close(length, torch.full((3,), 2e-3), rtol=1e-2, atol=0)
+
+
+def test_apg_remembers_within_a_walk_and_forgets_between_two():
+    guidance, process = projected(scale=3.0, momentum=-0.5), RectifiedFlow()
+    first, second = guide(guidance)[0], guide(guidance)[0]
+    assert not torch.allclose(first, second)
+    guidance.begin(process)
+    assert torch.equal(guide(guidance)[0], first)
+    assert not guidance.state_dict() and not list(guidance.children())
+
+
+def test_apg_of_scale_one_is_the_conditional_model():
+    out, rows = guide(projected(scale=1.0))
+    assert rows == [3] and torch.equal(out, Denoiser()(X, T, Condition(label=torch.arange(3))))
+
+
 @pytest.mark.parametrize(
     "make",
     [
+        lambda: LinearGuidance(-1.0),
+        lambda: LinearGuidance(1.0, start=-0.5),
+        lambda: AutoGuidance(-1.0, "bad.ckpt"),
+        lambda: AdaptiveProjectedGuidance(-1.0),
+        lambda: AdaptiveProjectedGuidance(2.0, momentum=1.0),
+        lambda: AdaptiveProjectedGuidance(2.0, norm=0.0),
         lambda: ConstantGuidance(-1.0),
         lambda: ConstantGuidance(float("nan")),
         lambda: IntervalGuidance(-0.1),

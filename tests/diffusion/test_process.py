@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from textok.diffusion import GaussianDiffusion
+from textok.diffusion import GaussianDiffusion, RectifiedFlow, VelocityDiffusion
 from textok.types import Condition
 
 BETA = torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)
@@ -123,6 +123,39 @@ def test_the_process_ends_in_noise_and_starts_at_the_latents():
     torch.testing.assert_close(process.add_noise(latents, noise, first), latents, atol=0.05, rtol=0)
     noisy = process.add_noise(latents, noise, last)
     torch.testing.assert_close(process.to_start(noisy, last, noise), latents, atol=1e-6, rtol=1e-6)
+
+
+def test_v_prediction_is_the_same_process_in_other_words():
+    """A network that knows ε, asked for v = √ᾱ ε − √(1 − ᾱ) x_0, gives the same guess of x_0, hence the same bound."""
+    latents, noise, t = samples()
+    bar = ALPHA_BAR[t][:, None, None]
+
+    def as_velocity(x, time, condition):
+        guess, fraction = denoiser(x, time, condition).chunk(2, dim=-1)
+        start = (x - (1 - bar).sqrt() * guess) / bar.sqrt()
+        return torch.cat([bar.sqrt() * guess - (1 - bar).sqrt() * start, fraction], dim=-1)
+
+    found = VelocityDiffusion().terms_at(as_velocity, latents, CONDITION, t, noise)
+    mse, vlb = published_terms(latents, noise, t)
+    torch.testing.assert_close(found["vlb"], vlb, atol=1e-5, rtol=1e-5)
+    # An error of ε is one of v, magnified by 1 / √ᾱ.
+    torch.testing.assert_close(found["mse"], mse / bar.flatten(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("process", [GaussianDiffusion(), VelocityDiffusion(), RectifiedFlow()])
+def test_a_prediction_and_the_clean_latents_tell_the_same(process):
+    latents, noise, _ = samples()
+    t = torch.tensor([1.0, 17.5, 250.0, 499.25, 700.0, 999.0])
+    x = 0.5 * latents + noise
+    start = process.to_start(x, t, noise)
+    torch.testing.assert_close(process.to_prediction(x, t, start), noise)
+
+
+@pytest.mark.parametrize("process", [GaussianDiffusion(), VelocityDiffusion()])
+def test_the_target_leads_back_to_the_latents(process):
+    latents, noise, t = samples()
+    noisy = process.add_noise(latents, noise, t)
+    torch.testing.assert_close(process.to_start(noisy, t, process.target(latents, noise, t)), latents)
 
 
 def test_nothing_of_the_process_is_stored():

@@ -16,7 +16,14 @@ from diffusers import (
 )
 from jsonargparse import ArgumentParser
 
-from textok.diffusion import ConstantGuidance, DiffusionProcess, GaussianDiffusion, IntervalGuidance, Sampler
+from textok.diffusion import (
+    ConstantGuidance,
+    DiffusionProcess,
+    GaussianDiffusion,
+    IntervalGuidance,
+    Sampler,
+    VelocityDiffusion,
+)
 from textok.models.dit import DiT
 from textok.types import Condition, Sizes
 
@@ -72,6 +79,19 @@ def test_250_ddpm_steps_are_dits():
     found = sampler(GaussianDiffusion(), toy, SHAPE, labels(3), generators(1, 2, 3))
     assert expected.std() > 0.2
     torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=0)
+
+
+def test_250_ddpm_steps_of_v_prediction_take_the_same_walk():
+    """The same network asked for v instead of ε, with the same learned variance, ends at the same latents."""
+
+    def as_velocity(x, t, condition):
+        epsilon, fraction = toy(x, t, condition).chunk(2, dim=-1)
+        bar = ALPHA_BAR[t.long()][:, None, None].to(x.dtype)
+        start = (x - (1 - bar).sqrt() * epsilon) / bar.sqrt()
+        return torch.cat([bar.sqrt() * epsilon - (1 - bar).sqrt() * start, fraction], dim=-1)
+
+    found = Sampler(DDPMScheduler(), 250)(VelocityDiffusion(), as_velocity, SHAPE, labels(2), generators(1, 2))
+    torch.testing.assert_close(found.double(), reference_ddpm(labels(2), (1, 2), 250), atol=1e-4, rtol=1e-4)
 
 
 def gaussian_denoiser(mean, std):

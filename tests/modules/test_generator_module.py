@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 import torch
 
-from textok.models import DiTT2I, NoText, TexTok
+from textok.diffusion import AutoGuidance, Sampler
+from textok.models import DiT, DiTT2I, NoText, TexTok
 from textok.types import Request, to_uint8
 
 
@@ -166,3 +167,50 @@ def test_a_generator_may_read_captions_where_the_pair_does_not(
     make_trainer(1).fit(second, datamodule=make_data())
     assert second.generate([Request(index=0, caption="a red star")]).isfinite().all()
     assert second.flops_per_image() > 0
+
+
+def guided_by(checkpoint, network=None):
+    """A sampler that is led away from the generator of a checkpoint."""
+    from diffusers import DPMSolverMultistepScheduler
+
+    return Sampler(DPMSolverMultistepScheduler(), 3, AutoGuidance(2.0, checkpoint, network))
+
+
+def test_autoguidance_by_an_earlier_checkpoint(stage1, make_generator, make_data, make_trainer, tmp_path):
+    bad, trainer = make_generator(stage1[0]), make_trainer(2)
+    trainer.fit(bad, datamodule=make_data())
+    trainer.save_checkpoint(tmp_path / "bad.ckpt")
+    module = make_generator(stage1[0], sampler=guided_by(tmp_path / "bad.ckpt"))
+    trainer = make_trainer(4)
+    trainer.fit(module, datamodule=make_data())
+    with torch.no_grad():
+        for parameter in module.ema.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    guided = module.generate([Request(index=0, caption="")])
+    # The bad network is in no state of the good one, and one and the same checkpoint samples without it.
+    plain = make_generator(stage1[0])
+    assert plain.state_dict().keys() == module.state_dict().keys()
+    plain.load_state_dict(module.state_dict())
+    plain.configure_model()
+    assert not torch.allclose(plain.generate([Request(index=0, caption="")]), guided)
+    assert len(list(module.parameters())) == len(list(plain.parameters()))
+
+
+def test_a_guide_that_does_not_fit_is_refused_at_the_start(stage1, make_generator, make_data, make_trainer, tmp_path):
+    trainer = make_trainer(1)
+    trainer.fit(make_generator(stage1[0]), datamodule=make_data())
+    trainer.save_checkpoint(tmp_path / "bad.ckpt")
+    larger = partial(DiT, width=32, depth=1, num_heads=2)
+    with pytest.raises(ValueError, match=r"bad\.ckpt is another network:\n  shape: "):
+        make_trainer(1).fit(
+            make_generator(stage1[0], sampler=guided_by(tmp_path / "bad.ckpt", larger)), datamodule=make_data()
+        )
+    with pytest.raises(ValueError, match="no stage-2 checkpoint"):
+        make_trainer(1).fit(make_generator(stage1[0], sampler=guided_by(stage1[0])), datamodule=make_data())
+    state = torch.load(tmp_path / "bad.ckpt", weights_only=True)
+    state["state_dict"]["textok.tokenizer.queries"] += 1
+    torch.save(state, tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match="latents of another pair"):
+        make_trainer(1).fit(
+            make_generator(stage1[0], sampler=guided_by(tmp_path / "other.ckpt")), datamodule=make_data()
+        )

@@ -8,16 +8,37 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from textok.diffusion.process import Denoiser
-from textok.types import Condition
+from textok.diffusion.process import Denoiser, DiffusionProcess
+from textok.types import Condition, Sizes
+
+#: Builds a denoiser from num_latents, latent_dim, out_dim and the sizes.
+DenoiserFactory = Callable[[int, int, int, Sizes], nn.Module]
+#: Reads the averaged denoiser of a checkpoint; a factory says what network it is, None that it is like the guided one.
+DenoiserReader = Callable[[Path, DenoiserFactory | None], Denoiser]
 
 
 class Guidance(nn.Module, ABC):
     """Base of all rules that make one prediction of one or more calls of the denoiser."""
+
+    def load(self, read: DenoiserReader) -> None:
+        """Read what the rule needs beside the denoiser; a second call reads nothing.
+
+        Args:
+            read: How a denoiser is read; whoever owns the denoiser knows.
+        """
+
+    def begin(self, process: DiffusionProcess) -> None:
+        """Called before each walk: a rule that keeps something from step to step forgets it.
+
+        Args:
+            process: The process that will be walked.
+        """
 
     @abstractmethod
     def forward(self, denoiser: Denoiser, x: Tensor, t: Tensor, condition: Condition, progress: float) -> Tensor:
@@ -35,6 +56,20 @@ class Guidance(nn.Module, ABC):
         """
 
 
+def checked_scale(scale: float) -> float:
+    """The scale, unless it is negative."""
+    if not scale >= 0:
+        raise ValueError(f"guidance scale must not be negative, got {scale}; 1 does not guide")
+    return scale
+
+
+def both_branches(denoiser: Denoiser, x: Tensor, t: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
+    """The conditional and the unconditional prediction, each (B, K, out_dim), in one forward of 2 B rows."""
+    both = denoiser(torch.cat([x, x]), torch.cat([t, t]), condition.guided_pair())
+    conditional, unconditional = both.chunk(2)
+    return conditional, unconditional
+
+
 class ClassifierFreeGuidance(Guidance):
     """Base of the rules that extrapolate from the unconditional to the conditional prediction.
 
@@ -48,9 +83,7 @@ class ClassifierFreeGuidance(Guidance):
 
     def __init__(self, scale: float) -> None:
         super().__init__()
-        if not scale >= 0:
-            raise ValueError(f"guidance scale must not be negative, got {scale}; 1 does not guide")
-        self.scale = scale
+        self.scale = checked_scale(scale)
 
     @abstractmethod
     def scale_at(self, progress: float) -> float:
@@ -60,8 +93,7 @@ class ClassifierFreeGuidance(Guidance):
         scale = self.scale_at(progress)
         if scale == 1:
             return denoiser(x, t, condition)
-        both = denoiser(torch.cat([x, x]), torch.cat([t, t]), condition.guided_pair())
-        conditional, unconditional = both.chunk(2)
+        conditional, unconditional = both_branches(denoiser, x, t, condition)
         channels = x.shape[-1]
         guided = torch.lerp(unconditional[..., :channels], conditional[..., :channels], scale)
         return torch.cat([guided, conditional[..., channels:]], dim=-1)
@@ -79,6 +111,24 @@ class ConstantGuidance(ClassifierFreeGuidance):
 
     def scale_at(self, progress: float) -> float:
         return self.scale
+
+
+class LinearGuidance(ClassifierFreeGuidance):
+    """A scale that changes evenly over the time (as in MAR's code, Li et al. 2024).
+
+    ``w(p) = start + (w − start) p`` at progress p.
+
+    Args:
+        scale: The scale at the end.
+        start: The scale at pure noise; 1 does not guide there.
+    """
+
+    def __init__(self, scale: float, start: float = 1.0) -> None:
+        super().__init__(scale)
+        self.start = checked_scale(start)
+
+    def scale_at(self, progress: float) -> float:
+        return self.start + (self.scale - self.start) * progress
 
 
 class IntervalGuidance(ClassifierFreeGuidance):

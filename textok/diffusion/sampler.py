@@ -96,6 +96,7 @@ class Sampler(nn.Module):
 
         noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
         x = noise.to(_device(condition)) * getattr(scheduler, "init_noise_sigma", 1.0)  # (B, K, Z)
+        self.guidance.begin(process)
         # The scheduler's clock stays on the CPU, where reading it does not wait for the device.
         for time in scheduler.timesteps:
             t = torch.full((len(x),), float(time), device=x.device)

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from textok.diffusion import DiffusionProcess, Generation, LatentNormalizer, Sampler
+from textok.diffusion.guidance import DenoiserFactory
 from textok.models import DiT, TexTok
 from textok.models.text_encoder import TextEncoder
 from textok.modules.base import Schedule, TrainingModule
 from textok.modules.class_captions import read_class_captions
 from textok.modules.flops import generator_flops
-from textok.modules.weights import fingerprint, load_averaged_pair
+from textok.modules.guide import Guide
+from textok.modules.weights import fingerprint, load_averaged_generator, load_averaged_pair
 from textok.types import Batch, Condition, Request, ServesLatents, Sizes, TextTokens, mix_seed, to_uint8
 
 
@@ -90,9 +92,9 @@ class GeneratorModule(TrainingModule):
         self.class_captions_file = class_captions
         self.class_names: list[str] = []
 
-    def _dit_for(self, textok: TexTok) -> DiT:
+    def _dit_for(self, textok: TexTok, make: DenoiserFactory | None = None) -> nn.Module:
         dim = textok.latent_dim
-        return self.make_dit(textok.num_latents, dim, self.process.out_dim(dim), self.sizes)
+        return (make or self.make_dit)(textok.num_latents, dim, self.process.out_dim(dim), self.sizes)
 
     @property
     def trained(self) -> nn.Module:
@@ -119,7 +121,11 @@ class GeneratorModule(TrainingModule):
         # A stage-2 checkpoint brings the pair, the normaliser and the captions: stage 1 is read at a fresh start only.
         if self.normalizer.is_fitted:
             self._check_latents()
-            return
+        else:
+            self._start_afresh()
+        self.sampler.guidance.load(self._read_guide)
+
+    def _start_afresh(self) -> None:
         if self.tokenizer_checkpoint is None:
             raise ValueError(
                 "model.init_args.tokenizer_checkpoint is not set: give the run folder or checkpoint of stage 1"
@@ -132,6 +138,12 @@ class GeneratorModule(TrainingModule):
             self.class_captions = read_class_captions(self.class_captions_file, self.sizes.num_classes)
         self.class_names = list(self.trainer.datamodule.class_names)
         self._fit_normalizer()
+
+    def _read_guide(self, checkpoint: Path, network: DenoiserFactory | None) -> Guide:
+        """The averaged generator of another checkpoint, for the guidance rules that need a second network."""
+        dit = self._dit_for(self.textok, network)
+        load_averaged_generator(dit, self.textok, checkpoint)
+        return Guide(dit).to(self.device)
 
     def _check_latents(self) -> None:
         """Refuse latents from a cache that another pair made."""
@@ -207,6 +219,7 @@ class GeneratorModule(TrainingModule):
     @property
     def generation(self) -> Generation:
         """How this run makes pictures: with the averaged weights."""
+        self.sampler.guidance.load(self._read_guide)
         return Generation(
             self.textok,
             self.ema,

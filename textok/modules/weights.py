@@ -51,14 +51,40 @@ def load_averaged_pair(textok: nn.Module, path: str | Path) -> None:
     averaged |= {key.removeprefix("ema."): value for key, value in state.items() if key.startswith("ema.detokenizer.")}
     if not averaged:
         raise ValueError(f"{path} holds no averaged pair (no keys under ema.tokenizer): it is no stage-1 checkpoint")
-    problems = mismatches(textok.state_dict(), averaged)
+    remedy = "Use the textok, text_encoder and image_size that stage 1 was trained with"
+    _load_strictly(textok, averaged, f"the pair of {path} does not fit this configuration's textok", remedy)
+
+
+def load_averaged_generator(generator: nn.Module, textok: nn.Module, path: str | Path) -> None:
+    """Load the averaged weights of a stage-2 checkpoint into a generator.
+
+    Args:
+        generator: The network to fill.
+        textok: The pair whose latents it is to be used on; that of the checkpoint must be the same.
+        path: The checkpoint, or its run folder.
+
+    Raises:
+        ValueError: If the checkpoint is of no stage 2 or of another pair, or a key or a shape does not fit.
+    """
+    path = find_checkpoint(Path(path))
+    state = read_checkpoint(path).get("state_dict", {})
+    pair = {key.removeprefix("textok."): value for key, value in state.items() if key.startswith("textok.")}
+    if "normalizer.mean" not in state:
+        raise ValueError(f"{path} holds no generator (no latent normaliser in it): it is no stage-2 checkpoint")
+    if fingerprint(pair) != fingerprint(textok.state_dict()):
+        raise ValueError(f"the generator of {path} was trained on the latents of another pair: it cannot be used here")
+    averaged = {key.removeprefix("ema."): value for key, value in state.items() if key.startswith("ema.")}
+    remedy = "Name its class and sizes as `network`"
+    _load_strictly(generator, averaged, f"the generator of {path} is another network", remedy)
+
+
+def _load_strictly(network: nn.Module, state: dict[str, Tensor], complaint: str, remedy: str) -> None:
+    """Load a state dict that must fit, or name the first keys that do not."""
+    problems = mismatches(network.state_dict(), state)
     if problems:
         shown = "\n  ".join(problems[:12]) + (f"\n  … and {len(problems) - 12} more" if len(problems) > 12 else "")
-        raise ValueError(
-            f"the pair of {path} does not fit this configuration's textok:\n  {shown}\n"
-            "Use the textok, text_encoder and image_size that stage 1 was trained with"
-        )
-    textok.load_state_dict(averaged, strict=True)
+        raise ValueError(f"{complaint}:\n  {shown}\n{remedy}")
+    network.load_state_dict(state, strict=True)
 
 
 def fingerprint(state: dict[str, Tensor]) -> str:
