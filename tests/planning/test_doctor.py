@@ -25,6 +25,7 @@ def errors(findings):
     return [finding for finding in findings if finding[0] == "error"]
 
 
+@pytest.mark.slow
 def test_a_sound_configuration_passes(options_of, capsys):
     assert main(["doctor", *options_of("tokenizer")]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -73,6 +74,7 @@ def test_model(entry, option, words, findings_of):
     assert severity == "error" and words in what and "\n" not in what
 
 
+@pytest.mark.slow
 def test_data(findings_of):
     ((severity, what, _),) = findings_of("data", "tokenizer", "--data.init_args.num_classes=3")
     assert severity == "error" and "the data has 95 classes" in what
@@ -122,6 +124,7 @@ def test_weights_of_perceptual_loss_and_metrics(findings_of, tmp_path, monkeypat
     assert findings_of("weights", "tokenizer", lpips, more=more) == []
 
 
+@pytest.mark.slow
 def test_stage_1(findings_of, parsed, tmp_path):
     assert "is not set" in findings_of("stage 1", "generator")[0][1]
     with torch.random.fork_rng():
@@ -139,6 +142,7 @@ def test_stage_1(findings_of, parsed, tmp_path):
     assert "cannot be read" in findings_of("stage 1", "generator", given)[0][1]
 
 
+@pytest.mark.slow
 def test_batch(findings_of):
     ((severity, what, remedy),) = findings_of("batch", "tokenizer", devices=100)
     assert severity == "error" and "100 processes with batch_size 16 need more than the 1,439" in what
@@ -149,6 +153,7 @@ def test_batch(findings_of):
     assert severity == "note" and what.startswith("a step sees 128 images")
 
 
+@pytest.mark.slow
 def test_length(findings_of):
     def severities(*options):
         return [severity for severity, *_ in findings_of("length", "tokenizer", *options)]
@@ -181,6 +186,7 @@ def test_a_gpu_that_is_not_here(findings_of):
     assert "this machine has none" in findings_of("precision", "tokenizer", "--trainer.accelerator=gpu")[0][1]
 
 
+@pytest.mark.slow
 def test_memory(findings_of):
     small = Gpu("small", 1e12, 1e12, 1e12, RESERVED + 40 * 2**20, 1e9)
     alone = ["--model.init_args.discriminator=null", "--model.init_args.perceptual=null"]
@@ -196,6 +202,7 @@ def test_memory(findings_of):
     assert "not checked" in findings_of("memory", "tokenizer")[0][1]
 
 
+@pytest.mark.slow
 def test_disk(findings_of, monkeypatch, tmp_path):
     assert findings_of("disk", "tokenizer", folder=tmp_path / "runs" / "new") == []
     usage = places.shutil.disk_usage(tmp_path)
@@ -211,5 +218,6 @@ def test_what_cannot_be_checked_is_said(options_of):
     assert found["memory"].what == "not checked: it needs the model"
 
 
+@pytest.mark.slow
 def test_a_library_user_gets_findings(parsed):
     assert {name for name, _ in examine(Plan(parsed("tokenizer")))} == set(CHECKS)

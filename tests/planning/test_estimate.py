@@ -17,11 +17,13 @@ def stage1(parsed):
     return estimate(cli, Assumptions(find_gpu("h100"), devices=8))
 
 
+@pytest.mark.slow
 def test_a_run_of_the_paper_s_length_is_270_epochs(stage1):
     assert stage1.images_per_step == 256
     assert stage1.epochs == pytest.approx(270, abs=0.01)
 
 
+@pytest.mark.slow
 def test_hours_are_flops_over_rate(stage1):
     flops = {part.name: part.step for part in stage1.parts}
     # Everything in bfloat16 but the penalty, whose float32 convolutions run in TF32.
@@ -33,6 +35,7 @@ def test_hours_are_flops_over_rate(stage1):
     )
 
 
+@pytest.mark.slow
 def test_a_text_cache_spares_the_text_encoder_alone(stage1):
     (without,) = stage1.savings.values()
     spared = stage1.hours() - stage1.hours(without)
@@ -40,11 +43,13 @@ def test_a_text_cache_spares_the_text_encoder_alone(stage1):
     assert spared == pytest.approx(1_351_231 * 32 * flops / (0.4 * 989.4e12) / 3600)
 
 
+@pytest.mark.slow
 def test_caches_of_imagenet(stage1):
     assert stage1.text_cache_bytes == 1_281_167 * 128 * 2048 * 2
     assert stage1.latent_cache_bytes == 1_281_167 * 128 * 8 * 4
 
 
+@pytest.mark.slow
 def test_the_page_about_costs_has_these_numbers(stage1):
     rows = (Path(__file__).parents[2] / "docs" / "cost.md").read_text().splitlines()
     cells = next(row for row in rows if row.startswith("| 256², 128 |")).split(" | ")

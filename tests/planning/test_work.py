@@ -58,6 +58,7 @@ def stage1(parsed):
     return module, parts_of(module)
 
 
+@pytest.mark.slow
 def test_the_text_encoder_is_t5_xl_without_its_weights(stage1):
     text = stage1[1][-1]
     assert text.name == TEXT_ENCODER and not text.trained
@@ -68,6 +69,7 @@ def test_the_text_encoder_is_t5_xl_without_its_weights(stage1):
     assert text.forward / 2 == pytest.approx(128 * (24 * layer + 24 * 2 * 128 * 2048), rel=0.01)
 
 
+@pytest.mark.slow
 def test_phases_of_stage_1_begin_the_discriminator_where_it_starts(stage1):
     first, second = phases_of(*stage1, 1_351_231)
     assert (first.steps, second.steps) == (80_000, 1_271_231)
@@ -75,6 +77,7 @@ def test_phases_of_stage_1_begin_the_discriminator_where_it_starts(stage1):
     assert [phase.steps for phase in phases_of(*stage1, 50_000)] == [50_000]
 
 
+@pytest.mark.slow
 def test_discriminator_and_penalty_in_forwards(stage1):
     discriminator, penalty = (part for part in stage1[1] if part.name in (DISCRIMINATOR, PENALTY))
     # The pair's loss: forward, gradient of the image. Its own: two forwards, two whole backwards of two forwards each.
@@ -83,6 +86,7 @@ def test_discriminator_and_penalty_in_forwards(stage1):
     assert penalty.step == pytest.approx(6 * discriminator.forward, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_lazy_penalty_costs_its_share(stage1, parsed):
     cli = parsed("paper tokenizer", "--model.init_args.r1.init_args.every=16", more=("conditioning/none",))
     lazy = parts_of(build_on_meta(cli))[2]

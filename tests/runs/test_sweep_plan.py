@@ -16,7 +16,15 @@ SHIPPED = [
 ]
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(CONFIGS / "sweeps")))
+#: The rest parse as many runs, the full-size ones for seconds each.
+FAST = "small/table1.yaml"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=() if str(path).endswith(FAST) else pytest.mark.slow) for path in SHIPPED],
+    ids=lambda path: str(path.relative_to(CONFIGS / "sweeps")),
+)
 def test_a_shipped_sweep_parses_with_every_run(path):
     plan = SweepPlan(path)
     plan.check(plan.cells)

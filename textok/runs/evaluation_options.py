@@ -103,7 +103,13 @@ def measured_names(options: Namespace) -> set[str]:
 
     Args:
         options: Instantiated options.
+
+    Raises:
+        ValueError: If they name a kind of caption that there is not.
     """
+    unknown = set(options.captions) - ENDINGS.keys()
+    if unknown:
+        raise ValueError(f"captions must be among {', '.join(ENDINGS)}; got {sorted(unknown)}")
     keys = set(options.extractor.measures) if options.metrics is None else set(options.metrics)
     distances = {f"{key}{ending}" for key in keys for ending in BESIDE}
     pairs = {"psnr", "ssim"} if options.pairs is None else {pair.name for pair in options.pairs}
