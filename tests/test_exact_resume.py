@@ -19,7 +19,7 @@ from textok.modules import TrainingModule
 pytestmark = pytest.mark.slow
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-STEPS, KILLS = 14, 20
+STEPS, KILLS = 15, 20
 #: What measures time differs between any two runs.
 TIMED = ("train/images_per_second", "train/matmul_fraction")
 
@@ -29,7 +29,7 @@ def runs(tmp_path_factory, t5_folder):
     """A folder with overlays for tiny runs of both stages, which have everything on, and one undisturbed run each."""
     folder = tmp_path_factory.mktemp("resume")
     shared = {
-        "trainer": {"max_steps": STEPS, "val_check_interval": 10, "log_every_n_steps": 1},
+        "trainer": {"max_steps": STEPS, "val_check_interval": 12, "log_every_n_steps": 1},
         "checkpoint": {"every_n_train_steps": 3},
         "data": {
             "class_path": "textok.datamodules.ShapesDataModule",
@@ -67,23 +67,30 @@ def command(folder: Path, stage: str, run: str) -> list[str]:
     return ["fit", *(part for file in files for part in ("-c", str(file))), "--run", str(folder / run)]
 
 
-def killed(args: list[str], step: int, point: str) -> None:
-    """Run ``main`` in a process of its own, which is killed in a step: before it, in its middle, or behind it."""
+#: Where a process is killed: method of the module, and the steps behind which it can be.
+POINTS = {
+    "training_step": range(STEPS),
+    "update": range(1, STEPS),
+    "_log_step": range(1, STEPS),
+    "log_validation": (6, 12),  # a checkpoint of the same step is there already
+}
+
+
+def killed(args: list[str], step: int, method: str) -> None:
+    """Run ``main`` in a process of its own, which is killed in a method of the module when so many steps are done."""
     pid = os.fork()
     if pid == 0:  # everything here ends in _exit: the child must not go on with the parent's tests
         try:
             torch.set_num_threads(1)  # threads do not survive a fork
-            name = {"before": "training_step", "update": "update", "logging": "_log_step"}[point]
-            original = getattr(TrainingModule, name)
+            original = getattr(TrainingModule, method)
 
             def deadly(self, *arguments, **named):
-                done = self.global_step - (point == "logging")
-                result = original(self, *arguments, **named) if point == "logging" else None
-                if done == step:
+                result = original(self, *arguments, **named)
+                if self.global_step == step:
                     os.kill(os.getpid(), signal.SIGKILL)
-                return result if point == "logging" else original(self, *arguments, **named)
+                return result
 
-            setattr(TrainingModule, name, deadly)
+            setattr(TrainingModule, method, deadly)
             main(args)
         except BaseException:
             traceback.print_exc()
@@ -106,7 +113,7 @@ def everything(run: Path) -> dict[str, torch.Tensor]:
             for position, inner in enumerate(value):
                 walk(inner, f"{at}.{position}")
 
-    checkpoint = torch.load(run / "checkpoints" / f"step{STEPS - 2:08d}.ckpt", weights_only=True)
+    checkpoint = torch.load(run / "checkpoints" / f"step{STEPS:08d}.ckpt", weights_only=True)
     for part in ("state_dict", "optimizer_states", "lr_schedulers"):
         walk(checkpoint[part], part)
     return found
@@ -130,13 +137,14 @@ def board(run: Path) -> dict[str, list[tuple[int, float]]]:
 @pytest.mark.parametrize("stage", ["tokenizer", "generator"])
 def test_a_killed_run_ends_as_one_that_was_not(runs, stage, number):
     chance = random.Random(f"{stage} {number}")
-    step, point = chance.randrange(STEPS), chance.choice(["before", "update", "logging"])
+    method = chance.choice(list(POINTS))
+    step = chance.choice(POINTS[method])
     run = f"{stage}_{number}"
-    killed(command(runs, stage, run), step, point)
+    killed(command(runs, stage, run), step, method)
     assert main(command(runs, stage, run)) == 0
     ours, theirs = everything(runs / stage), everything(runs / run)
     assert ours.keys() == theirs.keys() and len(ours) > 50
-    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == [], f"{point} of step {step}"
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == [], f"in {method} behind step {step}"
     assert curves(runs / run) == curves(runs / stage)
     assert board(runs / run) == board(runs / stage)
     shutil.rmtree(runs / run)
