@@ -5,9 +5,11 @@ from itertools import pairwise
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 
 from textok.losses import L2Loss, NonSaturatingLoss
-from textok.modules import AdversarialStage
+from textok.modules import AdversarialStage, TrainingModule
 
 
 class FaultyL2(L2Loss):
@@ -103,3 +105,20 @@ def test_a_generator_skips_its_broken_updates_too(make_generator, make_tokenizer
     make_trainer(3).fit(module, datamodule=make_data())
     assert module.skipped_steps.tolist() == [0, 1]
     assert all(value.isfinite().all() for value in module.state_dict().values())
+
+
+def judge_on_a_rank(rank, folder):
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    module = TrainingModule(None, image_size=16, num_classes=8, accumulate=1, seed=0, compile_blocks=False)
+    verdicts = []
+    for broken in (None, 1, 0, None):
+        norm = torch.tensor(float("nan") if broken == rank else 1.0)
+        verdicts.append(bool(module.judge({"grad_norm": norm})))
+    assert verdicts == [True, False, False, True]
+    assert module.skipped_steps.tolist() == [0, 2]
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_all_ranks_skip_what_is_broken_on_one(tmp_path):
+    mp.spawn(judge_on_a_rank, args=(str(tmp_path),), nprocs=2)
