@@ -55,7 +55,8 @@ def main(args: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0, 1 for a user's error in what a command was given, 2 for a command line that is wrong,
-        130 after Ctrl-C.
+        130 after Ctrl-C,
+        75 and 76 for a run that a batch system's signal or its watchdog ended.
     """
     args = sys.argv[1:] if args is None else list(args)
     if not args or args[0] in ("-h", "--help", "help"):
@@ -90,6 +91,13 @@ def main(args: list[str] | None = None) -> int:
             raise
         print(f"textok {args[0]}: error: {told(error)}", file=sys.stderr)
         return 1
+    except Exception as error:
+        from textok.types import RunEnded
+
+        if not isinstance(error, RunEnded):
+            raise
+        print(f"textok {args[0]}: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 def told(error: Exception) -> str:

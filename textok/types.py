@@ -189,6 +189,28 @@ class Request:
     seed: int = 0
 
 
+#: Exit code of a run that a batch system's signal ended at a whole step: put the same command back into the queue
+#: (EX_TEMPFAIL of sysexits.h, "try again later").
+EXIT_REQUEUE = 75
+#: Exit code of a run whose updates were not finite several times in a row; the same command goes on past their batches.
+EXIT_DIVERGED = 76
+#: Exit code of a run that Ctrl-C ended, as every shell has it (128 + SIGINT).
+EXIT_INTERRUPTED = 130
+
+
+class RunEnded(Exception):
+    """A run that ended before its last step and knows why; the same command goes on with it.
+
+    Args:
+        message: What happened, and what to do.
+        exit_code: The process's.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 @runtime_checkable
 class Reconstructs(Protocol):
     """A model that can encode and decode pictures: stage 1, and stage 2 through its frozen pair."""

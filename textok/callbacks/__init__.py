@@ -1,7 +1,7 @@
 """Measurement, pictures, averages and records: everything that watches a run."""
 
 from textok.callbacks.checkpoint import AtomicCheckpointIO
-from textok.callbacks.curves import CurveLogger
+from textok.callbacks.curves import CurveLogger, TensorBoardCurves
 from textok.callbacks.ema import EMA
 from textok.callbacks.generation import GenerationMetrics, TextToImageMetrics
 from textok.callbacks.grids import ReconstructionGrid, SampleGrid
@@ -10,7 +10,9 @@ from textok.callbacks.progress import StepProgress
 from textok.callbacks.prompts import PromptGrid
 from textok.callbacks.reconstruction import ReconstructionMetrics
 from textok.callbacks.results import ResultsWriter
+from textok.callbacks.signals import StopOnSignal
 from textok.callbacks.throughput import Throughput
+from textok.callbacks.watchdog import Watchdog
 
 __all__ = [
     "EMA",
@@ -24,6 +26,9 @@ __all__ = [
     "SampleGrid",
     "ShardWriter",
     "StepProgress",
+    "StopOnSignal",
+    "TensorBoardCurves",
     "TextToImageMetrics",
     "Throughput",
+    "Watchdog",
 ]

@@ -11,6 +11,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -68,6 +69,15 @@ class CurveLogger(Logger):
         writer.writerows(rows)
         write_atomic(self.file, text.getvalue())
         self._columns = columns
+
+
+class TensorBoardCurves(TensorBoardLogger):
+    """TensorBoard's, handed to the operating system row by row: a killed run has all before its last checkpoint."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        super().log_metrics(metrics, step)
+        self.experiment.flush()
 
 
 def read_curves(file: Path) -> list[dict[str, str]]:

@@ -105,6 +105,12 @@ class ResumableLoader:
         self._iterator = None
         self._advance(0)  # with a greater batch than before, the rest of the epoch may be none
 
+    def skip(self, batches: int) -> None:
+        """Pass over the next so many batches, into the next epochs if need be."""
+        for _ in range(batches):
+            self._advance(1)
+        self._iterator = None  # what workers have prepared lies before
+
     def _advance(self, batches: int) -> None:
         _, world = rank_and_world()
         self.consumed += batches * self.batch_size * world

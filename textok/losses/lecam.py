@@ -43,9 +43,17 @@ class LeCAM(nn.Module):
         return F.relu(real - self.ema_fake).square() + F.relu(self.ema_real - fake).square()
 
     @torch.no_grad()
-    def update(self, real_logits: Tensor, fake_logits: Tensor) -> None:
-        """Move the averages; once a step, after the penalty, with the logits of all its micro-batches."""
+    def update(self, real_logits: Tensor, fake_logits: Tensor, healthy: Tensor | None = None) -> None:
+        """Move the averages; once a step, after the penalty, with the logits of all its micro-batches.
+
+        Args:
+            real_logits: Of any shape.
+            fake_logits: Of any shape.
+            healthy: () bool; the averages stay as they are where it is False. They move where it is None.
+        """
         real, fake = mean_over_ranks(_means(real_logits, fake_logits)).unbind()
+        if healthy is not None:
+            real, fake = torch.where(healthy, real, self.ema_real), torch.where(healthy, fake, self.ema_fake)
         self.ema_real.lerp_(real.to(self.ema_real.dtype), 1 - self.decay)
         self.ema_fake.lerp_(fake.to(self.ema_fake.dtype), 1 - self.decay)
 

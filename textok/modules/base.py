@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from textok.losses.ranks import mean_over_ranks
 from textok.models import TexTok
 from textok.models.text_encoder import TextEncoder
 from textok.optim import parameter_groups
@@ -67,6 +68,11 @@ class TrainingModule(LightningModule):
         self._terms: dict[str, Tensor] = {}
         # The last value of each term since the last log: a lazy penalty is not paid at every step.
         self._latest: dict[str, Tensor] = {}
+        #: Terms and gradient norms of the last step, for a diagnosis.
+        self.last_step: dict[str, Tensor] = {}
+        #: (2,) steps whose update was skipped, in a row until now and in all; the checkpoint has them.
+        self.register_buffer("skipped_steps", torch.zeros(2, dtype=torch.int64), persistent=False)
+        self._healthy = torch.tensor(True)
 
     # ---------------------------------------------------------------- set-up
 
@@ -167,35 +173,62 @@ class TrainingModule(LightningModule):
         self._micro += 1
         # The data is one endless stream: a step may take its micro-batches from two epochs, and none is dropped.
         if self._micro == self.accumulate:
-            self._latest |= self._terms | self.finish_step()
+            self.last_step = self._terms | self.finish_step()
+            self._latest |= self.last_step
             self._micro, self._terms = 0, {}
             self._log_step()
 
-    def update(self, index: int, network: nn.Module, clip: float | None, counts: bool) -> Tensor:
-        """Clip, step optimiser ``index`` and its schedule, clear the gradients.
+    def judge(self, norms: dict[str, Tensor]) -> Tensor:
+        """Decide on all ranks whether this step may move anything: its terms and gradient norms are finite everywhere.
+
+        A step that is skipped is still a step: its number, its data and the schedules go on, so that a resumed run
+        meets the same batches at the same steps. All networks skip it together.
+
+        Args:
+            norms: The gradient norms of the networks that the step would move.
+
+        Returns:
+            () bool on the device, the verdict that the following calls of :meth:`update` obey.
+        """
+        values = [value.detach().float() for value in (*self._terms.values(), *norms.values())]
+        finite = torch.stack(values).isfinite().all()
+        self._healthy = mean_over_ranks(finite.float()) == 1
+        # Counted on the device: nobody waits for it here. A callback reads the counts now and then.
+        skipped = (~self._healthy).long()
+        self.skipped_steps.add_(skipped)
+        self.skipped_steps[0].mul_(skipped)
+        return self._healthy
+
+    def update(self, index: int, network: nn.Module, clip: float | None, norm: Tensor, counts: bool) -> None:
+        """Clip, step optimiser ``index`` unless the step is skipped, step its schedule, clear the gradients.
 
         Args:
             index: Which of ``configure_optimizers``' optimisers.
             network: The network it moves.
             clip: Largest gradient norm, or None.
+            norm: The network's gradient norm, one of those that :meth:`judge` saw.
             counts: Whether this update advances ``global_step``.
-
-        Returns:
-            The gradient norm () before clipping.
         """
         optimizer = self._all_optimizers()[index]
-        parameters = [p for p in network.parameters() if p.requires_grad]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if clip is not None:
-            nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+            nn.utils.clip_grads_with_norm_([p for p in network.parameters() if p.requires_grad], clip, norm)
+        # A fused optimiser takes the verdict on the device, as a gradient scaler hands it over: weights, moments and
+        # its count of steps stay as they were, and the host does not wait for the device. The others cannot; for them
+        # the host reads the verdict once a step, and without gradients they move nothing.
+        fused = getattr(optimizer.optimizer, "_step_supports_amp_scaling", False)
+        if fused:
+            optimizer.optimizer.found_inf = (~self._healthy).float()
+        elif not self._healthy:
+            optimizer.zero_grad()
         if counts:
             optimizer.step()
         else:
             # Lightning counts the steps of every LightningOptimizer; past it, this one does not count (#17958).
             self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)
+        if fused:
+            del optimizer.optimizer.found_inf
         self.trainer.lr_scheduler_configs[index].scheduler.step()
         optimizer.zero_grad()
-        return norm
 
     def _all_optimizers(self) -> list[LightningOptimizer]:
         # ``optimizers()`` unwraps a list of one.
@@ -228,12 +261,7 @@ class TrainingModule(LightningModule):
             for name, optimizer in zip(("learning_rate", "discriminator_learning_rate"), self._all_optimizers())
         }
         values = {f"train/{name}": value for name, value in (terms | rates).items()}
-        broken = [name for name, value in values.items() if not torch.isfinite(torch.as_tensor(value)).all()]
-        if broken:
-            raise ValueError(
-                f"step {self.global_step}: {', '.join(broken)} is not finite. Lower the learning rate, clip gradients, "
-                "or start the discriminator later; the last checkpoint is intact"
-            )
+        values["train/skipped_steps"] = self.skipped_steps[1].float()
         for logger in self.loggers:
             logger.log_metrics({k: float(v) for k, v in values.items()}, step=self.global_step)
         # The progress bar and the callbacks read these; the loggers have them already.
@@ -244,3 +272,16 @@ class TrainingModule(LightningModule):
         stage = "test" if self.trainer.testing else "val"
         named = {f"{stage}/{name}": value for name, value in values.items()}
         self.log_dict(named, batch_size=batch_size, sync_dist=True, logger=False)
+
+    # ---------------------------------------------------------------- checkpoint
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["skipped_steps"] = self.skipped_steps.tolist()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.skipped_steps.copy_(torch.tensor(checkpoint.get("skipped_steps", (0, 0))))  # older checkpoints have none
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """The 2-norm () of a network's gradients together."""
+    return nn.utils.get_total_norm([p.grad for p in network.parameters() if p.requires_grad and p.grad is not None])

@@ -18,7 +18,7 @@ from textok.diffusion import DiffusionProcess, Generation, LatentNormalizer, Sam
 from textok.diffusion.guidance import DenoiserFactory
 from textok.models import DiT, TexTok
 from textok.models.text_encoder import TextEncoder
-from textok.modules.base import Schedule, TrainingModule
+from textok.modules.base import Schedule, TrainingModule, gradient_norm
 from textok.modules.class_captions import read_class_captions
 from textok.modules.flops import generator_flops
 from textok.modules.guide import Guide
@@ -198,7 +198,10 @@ class GeneratorModule(TrainingModule):
         return self.process.loss(network, latents, condition, batch.valid)
 
     def finish_step(self) -> dict[str, Tensor]:
-        return {"grad_norm": self.update(0, self.dit, self.clip, counts=True)}
+        norms = {"grad_norm": gradient_norm(self.dit)}
+        self.judge(norms)
+        self.update(0, self.dit, self.clip, norms["grad_norm"], counts=True)
+        return norms
 
     # ---------------------------------------------------------------- evaluation
 
@@ -255,9 +258,11 @@ class GeneratorModule(TrainingModule):
     # ---------------------------------------------------------------- checkpoint
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
+        super().on_save_checkpoint(checkpoint)
         checkpoint["class_captions"] = self.class_captions
         checkpoint["class_names"] = self.class_names
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
+        super().on_load_checkpoint(checkpoint)
         self.class_captions = checkpoint["class_captions"]
         self.class_names = checkpoint.get("class_names", [])  # older checkpoints have none

@@ -25,7 +25,7 @@ from textok.losses import (
 )
 from textok.models import Discriminator, TexTok
 from textok.models.text_encoder import TextEncoder
-from textok.modules.base import Schedule, TrainingModule
+from textok.modules.base import Schedule, TrainingModule, gradient_norm
 from textok.modules.flops import tokenizer_flops
 from textok.types import Batch, Sizes
 
@@ -218,13 +218,16 @@ class TokenizerModule(TrainingModule):
 
     def finish_step(self) -> dict[str, Tensor]:
         # The discriminator first: the pair's update is the one that advances global_step.
-        norms = {}
+        moved = {"discriminator_grad_norm": self.discriminator} if self._logits else {}
+        norms = {name: gradient_norm(network) for name, network in (moved | {"grad_norm": self.textok}).items()}
+        healthy = self.judge(norms)
         if self._logits:
             if self.lecam is not None:
-                self.lecam.update(*(torch.cat(side) for side in zip(*self._logits, strict=True)))
-            norms["discriminator_grad_norm"] = self.update(1, self.discriminator, self.discriminator_clip, counts=False)
+                self.lecam.update(*(torch.cat(side) for side in zip(*self._logits, strict=True)), healthy)
+            norm = norms["discriminator_grad_norm"]
+            self.update(1, self.discriminator, self.discriminator_clip, norm, counts=False)
             self._logits = []
-        norms["grad_norm"] = self.update(0, self.textok, self.clip, counts=True)
+        self.update(0, self.textok, self.clip, norms["grad_norm"], counts=True)
         return norms
 
     # ---------------------------------------------------------------- evaluation

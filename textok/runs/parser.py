@@ -16,7 +16,8 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 # Imported so that short class names in YAML resolve.
 import textok.datamodules
@@ -24,7 +25,7 @@ import textok.diffusion
 import textok.losses
 import textok.models
 import textok.modules  # noqa: F401
-from textok.callbacks import EMA, AtomicCheckpointIO, CurveLogger, ShardWriter
+from textok.callbacks import EMA, AtomicCheckpointIO, CurveLogger, ShardWriter, StopOnSignal, TensorBoardCurves
 from textok.datamodules import ImageDataModule
 from textok.models import TextEncoder
 from textok.modules import TrainingModule
@@ -43,7 +44,7 @@ for _message in (
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
 
 #: What may differ between two starts of the same run.
-PLACES = ("config", "run", "ckpt_path", "weights_only", "verbose", "return_predictions")
+PLACES = ("config", "run", "max_restarts", "ckpt_path", "weights_only", "verbose", "return_predictions")
 
 
 class TextokCLI(LightningCLI):
@@ -80,6 +81,9 @@ class TextokCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--run", type=str, default=None, help="Folder of the run: configuration, checkpoints, …")
+        parser.add_argument(
+            "--max_restarts", type=int, default=0, help="Starts of fit after its watchdog ended it; command line only"
+        )
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EMA, "ema")
         # No number is written twice: the data dictates these to the model.
@@ -117,6 +121,8 @@ class TextokCLI(LightningCLI):
         config = self.config[self.subcommand]
         if config.run is None:
             raise ValueError("--run FOLDER is missing: say where the run's checkpoints, curves and pictures shall go")
+        if config.max_restarts:  # the command that starts the processes of a fit took it from its own line
+            raise ValueError("max_restarts belongs to the command line of fit, not into a file or another command")
         folder = RunFolder(config.run)
         if self.subcommand == "fit":
             self._config = self.resolved()
@@ -162,16 +168,23 @@ class TextokCLI(LightningCLI):
             if self.subcommand == "predict" and not any(isinstance(each, ShardWriter) for each in callbacks):
                 kwargs["callbacks"] = [*callbacks, ShardWriter()]
             kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
-        return super().instantiate_trainer(**kwargs)
+            if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
+                # Lightning's own requeueing would save inside of a step; StopOnSignal waits for its end.
+                kwargs["plugins"].append(SLURMEnvironment(auto_requeue=False))
+        trainer = super().instantiate_trainer(**kwargs)
+        if self.subcommand == "fit":
+            # It saves: behind what moves with a step, such as the averages, and before what saves on schedule.
+            trainer.callbacks.insert(trainer.callbacks.index(trainer.checkpoint_callback), StopOnSignal())
+        return trainer
 
     def _loggers(self, trainer: Any) -> list[Logger]:
         """Curves as CSV and for TensorBoard in the run folder, and whatever the configuration names beside them."""
         folder = Path(trainer.default_root_dir)
         step = checkpoint_step(self.resumes_from) if self.resumes_from else None
-        purge = None if step is None else step + 1
         named = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
         return [
             CurveLogger(folder / "curves.csv", from_step=step),
-            TensorBoardLogger(folder, name="", version="tensorboard", purge_step=purge),
+            # A fresh start purges as well: one before it may have been killed before its first checkpoint.
+            TensorBoardCurves(folder, name="", version="tensorboard", purge_step=0 if step is None else step + 1),
             *(logger for logger in named if isinstance(logger, Logger)),
         ]
