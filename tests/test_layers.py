@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "modules": ({"types", "models", "losses", "diffusion", "frozen", "optim"}, {"lightning"}),
     "datamodules": ({"types", "storage"}, {"lightning", "webdataset"}),
     "callbacks": ({"types", "metrics", "storage"}, {"lightning"}),
+    "pipeline": ({"types", "models", "diffusion", "frozen", "storage"}, set()),
     "runs": (
         {"types", "models", "losses", "diffusion", "frozen", "optim", "metrics", "storage", "modules"}
-        | {"datamodules", "callbacks"},
+        | {"datamodules", "callbacks", "pipeline"},
         LIBRARIES,
     ),
 }

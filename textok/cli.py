@@ -18,6 +18,7 @@ COMMANDS = {
     "test": ("textok.commands.train", "the full evaluation protocol of a run on the test set"),
     "predict": ("textok.commands.train", "write a run's latents (stage 1) or samples (stage 2) to shards"),
     "evaluate": ("textok.commands.evaluate", "rFID, PSNR, SSIM of a tokenizer; gFID of a generator"),
+    "export": ("textok.commands.export", "a run's averaged weights as a folder for the library and a hub"),
     "sweep": ("textok.commands.sweep", "the runs of a sweep file one after another, with a table and plots"),
     "bank": ("textok.commands.bank", "one file of captions for any dataset; captions to sample classes with"),
     "caption": ("textok.commands.caption", "caption a dataset by a vision-language model"),
