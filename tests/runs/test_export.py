@@ -161,6 +161,17 @@ def test_a_description_chooses_no_code(exported, tmp_path, path):
     assert not (tmp_path / "done").exists()
 
 
+def test_a_bare_name_within_the_arguments_is_a_class_path_too(exported, tmp_path):
+    for file in exported["pair"][1].iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["textok"]["init_args"]["bottleneck"] = "turtledemo.clock.Clock"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="of another package: pass trusted"):
+        TexTokPipeline.from_pretrained(tmp_path)
+    assert "turtledemo" not in sys.modules
+
+
 def test_damaged_folders_are_told_in_a_line(exported, tmp_path):
     with pytest.raises(ValueError, match=r"config\.json is missing"):
         TexTokPipeline.from_pretrained(tmp_path)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import torch
@@ -65,7 +67,9 @@ class Description:
             raise ValueError('it does not describe a textok model (there is no "library": "textok" in it)')
         if data.get("format") != cls.FORMAT:
             raise ValueError(f"its format is {data.get('format')!r}, this version of textok reads {cls.FORMAT}")
-        values = {entry.name: _unspell(data[entry.name]) for entry in fields(cls) if entry.name in data}
+        values = {entry.name: data[entry.name] for entry in fields(cls) if entry.name in data}
+        # A class may be called "nan".
+        values = {name: value if name == "class_names" else _unspell(value) for name, value in values.items()}
         try:
             return cls(**{**values, "sizes": Sizes(**values.get("sizes", {}))})
         except TypeError as error:
@@ -199,6 +203,8 @@ def _class_paths(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             yield from _class_paths(each)
+    elif isinstance(value, str) and re.fullmatch(r"\w+(\.\w+)+", value) and find_spec(value.split(".")[0]):
+        yield value  # jsonargparse takes a bare dotted name for a class path, too
 
 
 def _spell(value: Any) -> Any:

@@ -257,6 +257,20 @@ class TexTokPipeline:
         generation = self._generation(num_steps, guidance)
         return torch.cat([generation(requests[s]).float().cpu() for s in self._slices(len(requests))])
 
+    def prepare(self, cut: bool, captions: Sequence[str]) -> None:
+        """Check the captions of many requests, and read the text encoder, before the first is made.
+
+        Raises:
+            ValueError: If there is no generator, or a caption is too long.
+        """
+        self._require_generator()
+        self._captions(captions, None, cut)
+
+    def captions_of(self, requests: Sequence[Request]) -> list[str]:
+        """The caption that each request's picture is decoded with."""
+        generation = self._generation(None, None)
+        return [generation.caption_of(request) for request in requests]
+
     def _generation(self, num_steps: int | None, guidance: float | None) -> Generation:
         self._require_generator()
         networks = self.networks
