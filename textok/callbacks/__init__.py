@@ -5,6 +5,7 @@ from textok.callbacks.curves import CurveLogger, TensorBoardCurves
 from textok.callbacks.ema import EMA
 from textok.callbacks.generation import GenerationMetrics, TextToImageMetrics
 from textok.callbacks.grids import ReconstructionGrid, SampleGrid
+from textok.callbacks.missed_validation import MissedValidation
 from textok.callbacks.predictions import ShardWriter
 from textok.callbacks.progress import StepProgress
 from textok.callbacks.prompts import PromptGrid
@@ -19,6 +20,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "CurveLogger",
     "GenerationMetrics",
+    "MissedValidation",
     "PromptGrid",
     "ReconstructionGrid",
     "ReconstructionMetrics",

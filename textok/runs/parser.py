@@ -25,7 +25,15 @@ import textok.diffusion
 import textok.losses
 import textok.models
 import textok.modules  # noqa: F401
-from textok.callbacks import EMA, AtomicCheckpointIO, CurveLogger, ShardWriter, StopOnSignal, TensorBoardCurves
+from textok.callbacks import (
+    EMA,
+    AtomicCheckpointIO,
+    CurveLogger,
+    MissedValidation,
+    ShardWriter,
+    StopOnSignal,
+    TensorBoardCurves,
+)
 from textok.datamodules import ImageDataModule
 from textok.models import TextEncoder
 from textok.modules import TrainingModule
@@ -174,7 +182,8 @@ class TextokCLI(LightningCLI):
         trainer = super().instantiate_trainer(**kwargs)
         if self.subcommand == "fit":
             # It saves: behind what moves with a step, such as the averages, and before what saves on schedule.
-            trainer.callbacks.insert(trainer.callbacks.index(trainer.checkpoint_callback), StopOnSignal())
+            position = trainer.callbacks.index(trainer.checkpoint_callback)
+            trainer.callbacks[position:position] = [MissedValidation(), StopOnSignal()]
         return trainer
 
     def _loggers(self, trainer: Any) -> list[Logger]:
