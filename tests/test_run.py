@@ -80,6 +80,13 @@ def test_the_same_command_on_a_finished_run_changes_no_weight(runs):
     assert (runs / "tokenizer" / "curves.csv").read_text() == curves
 
 
+def test_the_last_step_is_saved_whatever_the_schedule_of_checkpoints(runs):
+    assert main(command(runs, "tokenizer", "--trainer.max_steps", "5", run="odd")) == 0
+    names = [path.name for path in sorted((runs / "odd" / "checkpoints").iterdir())]
+    assert names == ["step00000004.ckpt", "step00000005.ckpt"]
+    assert main(command(runs, "tokenizer", "--trainer.max_steps", "5", run="odd")) == 0
+
+
 @pytest.mark.parametrize("stage", ["tokenizer", "generator"])
 def test_an_interrupted_run_goes_on_to_the_same_bits(runs, stage):
     assert main(command(runs, stage, run=f"{stage}_again")) == 0

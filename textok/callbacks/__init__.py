@@ -3,6 +3,7 @@
 from textok.callbacks.checkpoint import AtomicCheckpointIO
 from textok.callbacks.curves import CurveLogger, TensorBoardCurves
 from textok.callbacks.ema import EMA
+from textok.callbacks.final_checkpoint import FinalCheckpoint
 from textok.callbacks.generation import GenerationMetrics, TextToImageMetrics
 from textok.callbacks.grids import ReconstructionGrid, SampleGrid
 from textok.callbacks.missed_validation import MissedValidation
@@ -19,6 +20,7 @@ __all__ = [
     "EMA",
     "AtomicCheckpointIO",
     "CurveLogger",
+    "FinalCheckpoint",
     "GenerationMetrics",
     "MissedValidation",
     "PromptGrid",

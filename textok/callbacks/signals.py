@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
+from textok.callbacks.final_checkpoint import save_step
 from textok.types import EXIT_INTERRUPTED, EXIT_REQUEUE, RunEnded
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -59,22 +59,10 @@ class StopOnSignal(Callback):
         if number is None or self._step >= trainer.max_steps:
             return
         raise RunEnded(
-            f"{signal.Signals(number).name} after step {self._step}: saved {self._save(trainer)}; the same command "
+            f"{signal.Signals(number).name} after step {self._step}: saved {save_step(trainer)}; the same command "
             "goes on from there",
             EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_REQUEUE,
         )
-
-    def _save(self, trainer: pl.Trainer) -> Path:
-        checkpoints = trainer.checkpoint_callback
-        file = Path(checkpoints.dirpath) / f"step{self._step:08d}.ckpt"
-        # Its own way to save, which Lightning does not offer in public, so that it deletes this one in its turn.
-        candidates = checkpoints._monitor_candidates(trainer)
-        if checkpoints.monitor in (None, *candidates):
-            checkpoints._save_topk_checkpoint(trainer, candidates)
-        # Past it where it keeps the best by a metric, of which this step need not be one.
-        if not trainer.strategy.broadcast(file.exists()):
-            trainer.save_checkpoint(file)
-        return file
 
     def _agreed(self, trainer: pl.Trainer) -> int | None:
         """The signal that any process got, the same answer on all."""

@@ -29,6 +29,7 @@ from textok.callbacks import (
     EMA,
     AtomicCheckpointIO,
     CurveLogger,
+    FinalCheckpoint,
     MissedValidation,
     ShardWriter,
     StopOnSignal,
@@ -184,6 +185,7 @@ class TextokCLI(LightningCLI):
             # It saves: behind what moves with a step, such as the averages, and before what saves on schedule.
             position = trainer.callbacks.index(trainer.checkpoint_callback)
             trainer.callbacks[position:position] = [MissedValidation(), StopOnSignal()]
+            trainer.callbacks.append(FinalCheckpoint())
         return trainer
 
     def _loggers(self, trainer: Any) -> list[Logger]:

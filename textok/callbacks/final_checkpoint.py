@@ -1,0 +1,36 @@
+"""A checkpoint of the step that a run has reached, whatever the schedule of checkpoints says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+
+class FinalCheckpoint(Callback):
+    """Saves the last step of a fit, which need not be one of those that checkpoints are due at."""
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.checkpoint_callback is not None and trainer.global_step >= trainer.max_steps:
+            save_step(trainer)
+
+
+def save_step(trainer: pl.Trainer) -> Path:
+    """Save the step that is done, if its checkpoint is not there yet; every rank has to call it.
+
+    Returns:
+        The checkpoint.
+    """
+    checkpoints = trainer.checkpoint_callback
+    file = Path(checkpoints.dirpath) / f"step{trainer.global_step:08d}.ckpt"
+    if trainer.strategy.broadcast(file.exists()):
+        return file
+    # Its own way to save, which Lightning does not offer in public, so that it deletes this one in its turn.
+    candidates = checkpoints._monitor_candidates(trainer)
+    if checkpoints.monitor in (None, *candidates):
+        checkpoints._save_topk_checkpoint(trainer, candidates)
+    # Past it where it keeps the best by a metric, of which this step need not be one.
+    if not trainer.strategy.broadcast(file.exists()):
+        trainer.save_checkpoint(file)
+    return file
