@@ -48,7 +48,10 @@ class GaussianDiffusion(DiffusionProcess):
         self.num_timesteps, self.beta_start, self.beta_end = num_timesteps, beta_start, beta_end
         self.learned_variance = learned_variance
 
-        beta = torch.linspace(beta_start, beta_end, num_timesteps, dtype=torch.float64)
+        # The device by name: transformers replaces torch.linspace while it loads some models, and a context such as
+        # ``torch.device("meta")`` that is first used then does not see the original afterwards (transformers 5).
+        device = torch.get_default_device()
+        beta = torch.linspace(beta_start, beta_end, num_timesteps, dtype=torch.float64, device=device)
         alpha_bar = torch.cumprod(1 - beta, dim=0)
         previous = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
         posterior_variance = beta * (1 - previous) / (1 - alpha_bar)
