@@ -95,7 +95,9 @@ def main(args: list[str] | None = None) -> int:
         # A user's error is told in a line; TEXTOK_TRACEBACK=1 shows where it came from.
         if os.environ.get("TEXTOK_TRACEBACK"):
             raise
-        print(f"textok {args[0]}: error: {told(error)}", file=sys.stderr)
+        from textok.runs.messages import cause
+
+        print(f"textok {args[0]}: error: {cause(error)}", file=sys.stderr)
         return 1
     except Exception as error:
         from textok.types import RunEnded
@@ -104,10 +106,3 @@ def main(args: list[str] | None = None) -> int:
             raise
         print(f"textok {args[0]}: {error}", file=sys.stderr)
         return error.exit_code
-
-
-def told(error: Exception) -> str:
-    """An error's message; that of its cause where jsonargparse wraps what a class said about its arguments."""
-    while str(error).startswith("Does not validate against") and error.__cause__ is not None:
-        error = error.__cause__
-    return str(error)

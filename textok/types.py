@@ -231,6 +231,8 @@ class Generates(Protocol):
 
 #: The two halves of a dataset: what is trained on, and what is measured on.
 Split = Literal["train", "held_out"]
+#: What people call them.
+SPLIT_NAMES: dict[Split, str] = {"train": "training", "held_out": "held-out"}
 
 
 class BatchLoader(Protocol):

@@ -60,7 +60,7 @@ def test_keys_are_made_from_fields(tmp_path):
             b'{"key": "b", "label": 3}',
             "line 2: there is no field captions or caption or text; the fields are key, label",
         ),
-        (b'{"name": "b", "caption": "x"}', "line 2: there is no field key or file_name"),
+        (b'{"number": 2, "caption": "x"}', "line 2: there is no field key or file_name"),
         (b'{"key": "", "caption": "x"}', "line 2: the key is empty"),
         (b'{"key": "b", "caption"', "line 2 is no JSON"),
         (b'["b", "x"]', "line 2 is no JSON object"),

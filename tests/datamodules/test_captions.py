@@ -111,7 +111,7 @@ def test_manifests_give_one_or_several_captions(tmp_path):
     expected = {f"pictures/{name}.jpg": texts for name, texts in rows}
     captions, skipped = found(ManifestSource(tmp_path / "a.jsonl"))
     assert captions == expected
-    assert "not JSON" in skipped["a.jsonl, line 4"] and "'../x.jpg'" in skipped["a.jsonl, line 5"]
+    assert "no JSON" in skipped["a.jsonl, line 4"] and "'../x.jpg'" in skipped["a.jsonl, line 5"]
     assert found(ManifestSource(tmp_path / "a.csv")) == (expected, {})
     assert found(ParquetSource(tmp_path / "p")) == (expected, {})
     with pytest.raises(ValueError, match=r"no column 'file', only \['caption', 'image'\]"):

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from textok.cli import main
+from textok.report.sweep import SweepAxis, SweepCell, SweepTable
 
 HOSTILE = "<script>alert(1)<b>&\"'$\\frac{$_"
 
@@ -50,6 +51,19 @@ def test_a_sweep_on_one_page(make_run, report, tmp_path, capsys):
     } <= names
     assert "Not drawn" not in page and "no run without text" not in page
     assert page.count("<img ") == len(names) + 4  # each plot, and each tokenizer's own picture
+
+
+def test_a_sweep_has_its_table_and_plots(make_run, report, tmp_path):
+    make_run("sweep/8_text", num_latents=8)
+    cells = [SweepCell({"n": n}, {"psnr": found}, 2) for n, found in (("8", [20.0, 21.0]), ("16", [22.0, 23.0]))]
+    axes = [SweepAxis("n", "latent tokens", {"8": "8", "16": "16"})]
+    SweepTable(f"Sweep {HOSTILE}", "textok sweep x", axes, ["psnr"], cells, 2, "n").write(
+        tmp_path / "sweep" / "results"
+    )
+    page, folder = report(tmp_path / "sweep")
+    assert "22.50 ± 0.71" in page and "Sweep &lt;script&gt;" in page
+    assert (folder / "sweep_sweep" / "psnr.png").is_file()
+    assert "by latent tokens" in page
 
 
 def test_the_page_needs_nothing_beside_it_and_escapes_what_it_quotes(make_run, report):

@@ -13,7 +13,7 @@ from textok import load_run
 from textok.cli import main
 from textok.datamodules import LatentsDataModule, ShapesDataModule, TextCache
 from textok.datamodules.dataset import Entry
-from textok.datamodules.latents import CachedSamples, LatentCache
+from textok.datamodules.latent_cache import CachedSamples, LatentCache
 from textok.models import T5TextEncoder
 from textok.runs.load import load_data
 from textok.storage import Manifest

@@ -1,6 +1,7 @@
 """Export: what people load gives exactly the pictures of the run, and nothing of it is a pickle."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from textok.cli import main
 from textok.pipeline import TexTokPipeline
+from textok.pipeline.images import read_picture
 from textok.runs.export import pipeline_of_run
 from textok.runs.load import load_run
 from textok.types import Request, from_uint8
@@ -190,3 +192,22 @@ def test_loading_needs_no_lightning(exported):
         "sys.exit('lightning' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_guidance_by_a_second_checkpoint_is_refused_where_it_would_be_missed(exported, tmp_path):
+    folder = tmp_path / "guided"
+    shutil.copytree(exported["classes"][1], folder)
+    config = json.loads((folder / "config.json").read_text())
+    guidance = {"class_path": "textok.diffusion.AutoGuidance", "init_args": {"scale": 2.0, "checkpoint": "other"}}
+    config["sampler"]["init_args"]["guidance"] = guidance
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="AutoGuidance guides by the network of a second checkpoint"):
+        TexTokPipeline.from_pretrained(folder)
+
+
+def test_a_photograph_stands_upright(tmp_path):
+    upright = Image.fromarray(np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(np.array(read_picture(tmp_path / "turned.png")), np.array(upright))

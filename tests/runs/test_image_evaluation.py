@@ -111,6 +111,7 @@ def test_two_processes_measure_what_one_does(files, tmp_path):
     [
         ("captions.txt", "\n".join(f"picture {number}" for number in range(9))),
         ("captions.jsonl", "\n".join(f'{{"name": "{"ab"[n % 2]}/{n}.png", "caption": "p {n}"}}' for n in range(9))),
+        ("captions.tsv", "name\tcaption\n" + "\n".join(f"{'ab'[n % 2]}/{n}.png\tp {n}" for n in range(9))),
         ("captions.csv", "name,caption\n" + "\n".join(f'{"ab"[n % 2]}/{n}.png,"p, {n}"' for n in range(9))),
     ],
 )
@@ -186,6 +187,12 @@ def compressed(folder, files):
     return [str(folder / "made.tar"), "--reference", str(files / "real"), *PAIRS]
 
 
+def cut_tar(folder, files):
+    whole = (files / "made.tar").read_bytes()
+    (folder / "cut.tar").write_bytes(whole[: len(whole) // 2 // 512 * 512 + 100])
+    return [str(folder / "cut.tar"), "--reference", str(files / "real"), *PAIRS]
+
+
 def sizes_differ(folder, files):
     write_adm(folder / "small.npz", [torch.zeros(9, 3, 8, 8, dtype=torch.uint8)], 9)
     return [str(folder / "small.npz"), "--reference", str(files / "real.npz"), *PAIRS]
@@ -203,6 +210,7 @@ def counts_differ(folder, files):
         (nothing_to_compare, "there is nothing to measure"),
         (no_captions, "captions.txt has 2 lines for 9 images"),
         (compressed, "is not an uncompressed tar"),
+        (cut_tar, "is not an uncompressed tar or is damaged"),
         (sizes_differ, "has images of 8x8"),
         (counts_differ, "holds 4 images"),
     ],

@@ -61,12 +61,11 @@ def main(args: list[str]) -> None:
     if rest and (options.kind != "text" or options.run is not None):
         raise argparse.ArgumentError(None, f"unrecognized arguments: {' '.join(rest)}")
 
-    import torch
     from rich.console import Console
 
-    from textok.runs.processes import is_first, local_device
+    from textok.runs.processes import chosen_device, is_first
 
-    device = local_device() if options.device is None else torch.device(options.device)
+    device = chosen_device(options.device)
     console = Console(quiet=not is_first())
     if options.kind == "text":
         write_text(options, rest, device, console)

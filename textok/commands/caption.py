@@ -39,13 +39,12 @@ def main(args: list[str]) -> None:
     parser = build_parser()
     options = parser.instantiate_classes(parser.parse_args(args[1:]))
 
-    import torch
     from rich.console import Console
 
     from textok.runs.captioning import caption_dataset
-    from textok.runs.processes import is_first, local_device, process_group
+    from textok.runs.processes import chosen_device, is_first, process_group
 
-    device = local_device() if options.device is None else torch.device(options.device)
+    device = chosen_device(options.device)
     options.data.setup()
     options.model.load(device)
     with process_group(device):

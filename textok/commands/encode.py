@@ -7,11 +7,10 @@ from pathlib import Path
 
 
 def build_parser() -> argparse.ArgumentParser:
-    from textok.runs.model_options import model_parser
+    from textok.runs.model_options import add_pictures, model_parser
 
     parser = model_parser("encode", "Write the latent tokens of pictures, with their captions, as safetensors.")
-    parser.add_argument("files", nargs="+", type=Path, help="pictures")
-    parser.add_argument("--caption", action="append", help="what they show: once for all, or once for each")
+    add_pictures(parser)
     parser.add_argument("--output", type=Path, default=Path("latents.safetensors"), help="file (latents.safetensors)")
     return parser
 

@@ -30,12 +30,11 @@ def main(args: list[str]) -> None:
     parser = build_parser()
     options = parser.instantiate_classes(parser.parse_args(args[1:]))
 
-    import torch
     from rich.console import Console
 
-    from textok.runs.processes import is_first, local_device, process_group
+    from textok.runs.processes import chosen_device, is_first, process_group
 
-    device = torch.device(options.device) if options.device else local_device()
+    device = chosen_device(options.device)
     console = Console(quiet=not is_first())
     if is_run(options.target):
         evaluation = open_run(options, device, console)
@@ -55,11 +54,11 @@ def is_run(path: Path) -> bool:
     Raises:
         ValueError: If it is a folder of neither.
     """
-    from textok.runs.image_files import FolderImages
+    from textok.datamodules.sources import SUFFIXES
 
     if (path / "config.yaml").is_file():
         return True
-    if path.is_dir() and not len(FolderImages(path)):
+    if path.is_dir() and not any(file.suffix.lower() in SUFFIXES for file in path.rglob("*")):
         raise ValueError(f"{path} is no run folder (it holds no config.yaml), and there are no images in it either")
     return False
 

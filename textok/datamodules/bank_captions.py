@@ -71,7 +71,7 @@ class BankCaptions:
         absent = np.flatnonzero(numbers < 0)
         first = keys[absent[0]] if len(absent) else None
         coverage = Coverage(len(keys), len(keys) - len(absent), first, missing.outcome)
-        if len(absent) and isinstance(missing, RefuseImage):
+        if len(absent) and missing.refuses:
             raise ValueError(
                 f"{bank.path}: {coverage.covered:,} of {len(keys):,} {what} images have a caption in the bank, "
                 f"{first!r} has none (the bank's first key is {bank.key(0)!r}): complete the bank, "

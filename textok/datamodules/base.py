@@ -24,7 +24,7 @@ from textok.datamodules.loader import FixedLoader, ResumableLoader, rank_and_wor
 from textok.datamodules.policies import CaptionPolicy, FirstCaption
 from textok.datamodules.text_cache import TextCache
 from textok.datamodules.transforms import Augmentation
-from textok.types import Batch, Split, TextTokens, from_uint8
+from textok.types import SPLIT_NAMES, Batch, Split, TextTokens, from_uint8
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ class ImageDataModule(LightningDataModule, ABC):
             return
         splits = self._with_bank(self.load())
         name = type(self).__name__
-        for what, images in {"training": splits.train, "held-out": splits.held_out}.items():
+        for split, what in SPLIT_NAMES.items():
+            images = getattr(splits, split)
             if len(images) == 0:
                 raise ValueError(f"{name}: the {what} set is empty; check the paths and sizes of the data section")
         if len(splits.class_names) != self.num_classes:
@@ -137,7 +138,7 @@ class ImageDataModule(LightningDataModule, ABC):
         if self.caption_bank is None:
             return splits
         attached = {}
-        for what, name in {"training": "train", "held-out": "held_out"}.items():
+        for name, what in SPLIT_NAMES.items():
             images, coverage = self.caption_bank.attach(getattr(splits, name), splits.class_names, what)
             attached[name], self.coverage[name] = images, coverage
             _tell(f"{what}: {coverage}")
@@ -161,8 +162,7 @@ class ImageDataModule(LightningDataModule, ABC):
         log = self.bad_data.log
         if log is None and self.trainer is not None:
             log = Path(self.trainer.default_root_dir) / "bad_images.tsv"
-        names: dict[Split, str] = {"train": "training", "held_out": "held-out"}
-        for split, name in names.items():
+        for split, name in SPLIT_NAMES.items():
             images = self._images(split)
             skipped = images.skipped()
             ledger = self.ledgers[split] = BadLedger(name, len(images) + len(skipped), self.bad_data, log)
@@ -196,7 +196,7 @@ class ImageDataModule(LightningDataModule, ABC):
         keys = "\n".join(images.key(i) for i in range(len(images)))
         return {
             "dataset": type(self).__name__,
-            "split": {"train": "training", "held_out": "held-out"}[split],
+            "split": SPLIT_NAMES[split],
             "preprocessing": self.preprocessing,
             "num_images": len(images),
             "keys_sha256": hashlib.sha256(keys.encode()).hexdigest(),

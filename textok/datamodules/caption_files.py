@@ -6,17 +6,17 @@ names the file and the line.
 
 from __future__ import annotations
 
-import csv
-import json
 import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from textok.datamodules.row_files import READERS, read_parquet
+
 #: Where captions and keys are looked for when nobody names a field; the first that a row has is taken.
 CAPTION_FIELDS = ("captions", "caption", "text")
-KEY_FIELDS = ("key", "file_name", "filename", "image", "path")
+KEY_FIELDS = ("key", "file_name", "filename", "name", "image", "path")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class CaptionFields:
 
     Args:
         key: The key, with fields in braces, as in "{synset}_{number}"; by default the first field of key, file_name,
-            filename, image, path.
+            filename, name, image, path.
         caption: Field with the caption, or with a list of captions; by default the first of captions, caption, text.
         stem: Leave folders and the suffix of the key out: "train/n01440764/n01440764_10026.JPEG" becomes
             "n01440764_10026".
@@ -120,10 +120,12 @@ def read_rows(
         raise ValueError(f"{path} is none of {', '.join(READERS)}: convert it, or give it the suffix of what it is")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
-    for where, content in reader(path):
+    unit = "row" if reader is read_parquet else "line"
+    for number, content in reader(path):
+        where = f"{path}, {unit} {number}"
         try:
-            if isinstance(content, ValueError):
-                raise content
+            if isinstance(content, str):
+                raise ValueError(f"{where} {content}")
             row = fields.row(content, where)
         except ValueError as error:
             if bad is None:
@@ -131,84 +133,3 @@ def read_rows(
             bad(str(error))
             continue
         yield row
-
-
-#: What a reader yields: where it is, and the row's fields or what is wrong with it.
-_Rows = Iterator[tuple[str, dict[str, Any] | ValueError]]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str | None]]:
-    """The lines of a UTF-8 file; None for one in another encoding."""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                yield number, None
-
-
-def _jsonl(path: Path) -> _Rows:
-    for number, line in _lines(path):
-        where = f"{path}, line {number}"
-        if line is None:
-            yield where, ValueError(f"{where} is not UTF-8: convert the file")
-        elif line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                yield where, ValueError(f"{where} is no JSON ({error})")
-                continue
-            if isinstance(row, dict):
-                yield where, row
-            else:
-                yield where, ValueError(f"{where} is no JSON object: {line.strip()[:40]!r}")
-
-
-def _csv(path: Path, delimiter: str = ",") -> _Rows:
-    # A line in another encoding is replaced by an empty one, which the reader of CSV skips, and told about.
-    broken: list[int] = []
-
-    def readable() -> Iterator[str]:
-        for number, line in _lines(path):
-            if line is None:
-                broken.append(number)
-            yield line if line is not None else "\n"
-
-    reader = csv.DictReader(readable(), delimiter=delimiter)
-    for row in reader:
-        yield from _told(path, broken)
-        where = f"{path}, line {reader.line_num}"
-        if None in row or None in row.values():
-            yield where, ValueError(f"{where} does not have as many fields as the head line")
-        else:
-            yield where, row
-    yield from _told(path, broken)
-
-
-def _told(path: Path, broken: list[int]) -> _Rows:
-    while broken:
-        where = f"{path}, line {broken.pop(0)}"
-        yield where, ValueError(f"{where} is not UTF-8: convert the file")
-
-
-def _tsv(path: Path) -> _Rows:
-    return _csv(path, "\t")
-
-
-def _parquet(path: Path) -> _Rows:
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise ImportError(f"{path}: Parquet files need pyarrow: pip install 'textok[parquet]'") from None
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path} is no Parquet file ({error})") from None
-    number = 0
-    for batch in file.iter_batches():
-        for row in batch.to_pylist():
-            number += 1
-            yield f"{path}, row {number}", row
-
-
-READERS: dict[str, Callable[[Path], _Rows]] = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _tsv, ".parquet": _parquet}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from textok.datamodules.blobs import Blob, FileBlob, ParquetBlob
-from textok.datamodules.caption_text import CAPTION_ENCODING, captions_of
+from textok.datamodules.caption_text import captions_of
+from textok.datamodules.row_files import READERS, import_pyarrow
 from textok.datamodules.sources import Row, Skip, Source, inside
 
 
@@ -38,7 +37,7 @@ class ManifestSource(Source):
     ) -> None:
         super().__init__(weight, name)
         self.path = Path(path)
-        readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".tsv": _read_csv}
+        readers = {suffix: reader for suffix, reader in READERS.items() if suffix != ".parquet"}
         if self.path.suffix not in readers:
             raise ValueError(
                 f"{self.path}: a manifest ends in {', '.join(readers)}; Parquet is read by ParquetSource, "
@@ -54,7 +53,7 @@ class ManifestSource(Source):
         for number, fields in self._read(self.path):
             where = f"{self.path.name}, line {number}"
             if isinstance(fields, str):
-                skip(where, fields)
+                skip(where, f"it {fields}")
                 continue
             key = fields.get(self.image_column)
             if key is None and number <= 2:
@@ -115,9 +114,9 @@ class ParquetSource(Source):
             yield from self._rows_of(file, skip)
 
     def _rows_of(self, file: Path, skip: Skip) -> Iterator[Row]:
-        pyarrow, parquet = _pyarrow()
+        pyarrow = import_pyarrow()
         try:
-            with parquet.ParquetFile(file) as opened:
+            with pyarrow.parquet.ParquetFile(file) as opened:
                 schema = opened.schema_arrow
                 for column in filter(None, (self.image_column, self.caption_column, self.category_column)):
                     if column not in schema.names:
@@ -168,45 +167,3 @@ def find_shards(folder: Path, pattern: str) -> list[Path]:
     if not found:
         raise FileNotFoundError(f"{folder} has no file {pattern}: check the paths of the data section")
     return found
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Number and fields of each line, or what is wrong with it."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                fields = json.loads(line.decode("utf-8-sig" if number == 1 else CAPTION_ENCODING))
-            except UnicodeDecodeError as error:
-                yield number, f"it is not {CAPTION_ENCODING} (byte {error.start} of the line)"
-                continue
-            except json.JSONDecodeError as error:
-                yield number, f"it is not JSON: {error}"
-                continue
-            yield number, fields if isinstance(fields, dict) else "it is not a JSON object"
-
-
-def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Number and fields of each row, or what is wrong with it."""
-    # Bytes that are not UTF-8 become surrogates, so that one bad line does not end the file.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.DictReader(file, dialect="excel-tab" if path.suffix == ".tsv" else "excel")
-        for fields in reader:
-            whole = all(isinstance(value, str) for value in fields.values())
-            text = "".join(fields.values()) if whole else ""
-            if not whole:
-                yield reader.line_num, "it has more or fewer fields than the first line"
-            elif any("\udc80" <= character <= "\udcff" for character in text):
-                yield reader.line_num, f"it is not {CAPTION_ENCODING}"
-            else:
-                yield reader.line_num, fields
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError('Parquet files need pyarrow: pip install "textok[parquet]"') from error
-    return pyarrow, pyarrow.parquet

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 class MissingCaption(ABC):
     """Decides about pictures without a caption; they are counted in any case."""
 
+    #: Whether a set with such a picture is refused.
+    refuses: bool = False
     #: Whether the picture is left out of its set.
     skips: bool = False
     #: What becomes of these pictures, in a message.
@@ -26,6 +28,7 @@ class MissingCaption(ABC):
 class RefuseImage(MissingCaption):
     """A picture without a caption is a mistake: the run stops and names it."""
 
+    refuses = True
     outcome = "not allowed"
 
     def captions(self, own: list[str], class_name: str) -> list[str]:

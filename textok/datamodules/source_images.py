@@ -13,7 +13,7 @@ from torch import Tensor
 from textok.datamodules.blobs import Blob
 from textok.datamodules.dataset import CaptionedImages
 from textok.datamodules.decoding import BadImage, Decoder
-from textok.datamodules.missing_captions import MissingCaption, RefuseImage
+from textok.datamodules.missing_captions import MissingCaption
 from textok.datamodules.order import mixed
 from textok.datamodules.sources import Row, Source
 
@@ -115,7 +115,7 @@ class SourceImages(CaptionedImages):
         if unknown:
             raise ValueError(f"the {what} pictures are of classes that training does not have: {unknown[:5]}")
         bare = [row for row in listing.rows if not row.captions]
-        if bare and isinstance(missing, RefuseImage):
+        if bare and missing.refuses:
             raise ValueError(
                 f"{len(bare):,} of {len(listing.rows):,} {what} pictures have no caption, the first is "
                 f"{bare[0].key!r}: caption them, or set missing to SkipImage, NoCaption or TemplateForMissing"

@@ -82,7 +82,7 @@ class TarSource(Source):
                         continue
                     sample[suffix.lower()] = member
                 yield from self._row(tar, shard, key, sample, skip)
-                _check_end(tar, shard)
+                check_end(tar, shard)
         except (tarfile.TarError, EOFError) as error:
             raise ValueError(
                 f"{shard} is not a whole, uncompressed tar ({error}): unpack it with gunzip or fetch it again"
@@ -126,7 +126,7 @@ class TarSource(Source):
         return captions, tar.extractfile(sample["cls"]).read().decode("ascii").strip()
 
 
-def _check_end(tar: tarfile.TarFile, shard: Path) -> None:
+def check_end(tar: tarfile.TarFile, shard: Path) -> None:
     """Refuse a tar that was cut: tarfile takes a header that it cannot read for the end.
 
     Raises:

@@ -26,6 +26,8 @@ class AutoGuidance(Guidance):
             is of the same class and size as the good one.
     """
 
+    needs_network = True
+
     def __init__(self, scale: float, checkpoint: Path, network: DenoiserFactory | None = None) -> None:
         super().__init__()
         self.scale = checked_scale(scale)

@@ -26,6 +26,9 @@ DenoiserReader = Callable[[Path, DenoiserFactory | None], Denoiser]
 class Guidance(nn.Module, ABC):
     """Base of all rules that make one prediction of one or more calls of the denoiser."""
 
+    #: Whether ``load`` has to read a second network before the first call.
+    needs_network: bool = False
+
     def load(self, read: DenoiserReader) -> None:
         """Read what the rule needs beside the denoiser; a second call reads nothing.
 

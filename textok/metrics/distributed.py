@@ -73,6 +73,12 @@ def on_first_rank(function: Callable[[], T]) -> T:
     return outcome[0]
 
 
+def wait_for_ranks() -> None:
+    """Go on when every rank has come here; nothing happens where there is one."""
+    if _is_distributed():
+        dist.barrier()
+
+
 def rank_and_world() -> tuple[int, int]:
     """This process's rank and the number of processes."""
     return (dist.get_rank(), dist.get_world_size()) if _is_distributed() else (0, 1)

@@ -11,10 +11,7 @@ from torch import Tensor
 
 from textok.metrics.adm import adm_reference, count_adm_images
 from textok.metrics.reference import Reference, ReferenceCollector, cached_reference, read_reference
-from textok.types import Batch, ServesImages, Split
-
-#: What each split of a datamodule is called in a message.
-SPLITS = {"train": "training", "held_out": "held-out"}
+from textok.types import SPLIT_NAMES, Batch, ServesImages, Split
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class ReferenceSource:
             if not isinstance(data, ServesImages):
                 raise ValueError(
                     f"{type(data).__name__} serves no images that could be compared with: name a reference.file, ADM's "
-                    f"npz or the json that an evaluation kept of the {SPLITS[split]} images"
+                    f"npz or the json that an evaluation kept of the {SPLIT_NAMES[split]} images"
                 )
         elif self.file.suffix == ".json":
             read_reference(self.file)
@@ -78,7 +75,7 @@ class ReferenceSource:
 
         def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
             loader = data.fixed_loader(split)
-            for batch in show(f"reference: the {SPLITS[split]} images", loader, len(loader)):
+            for batch in show(f"reference: the {SPLIT_NAMES[split]} images", loader, len(loader)):
                 yield batch.image, batch.index, batch.valid
 
         identity: dict[str, Any] = data.identity(split)

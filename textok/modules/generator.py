@@ -17,12 +17,13 @@ from torch.optim import Optimizer
 from textok.diffusion import DiffusionProcess, Generation, LatentNormalizer, Sampler
 from textok.diffusion.guidance import DenoiserFactory
 from textok.models import DiT, TexTok
+from textok.models.state import fingerprint
 from textok.models.text_encoder import TextEncoder
 from textok.modules.base import Schedule, TrainingModule, gradient_norm
 from textok.modules.class_captions import read_class_captions
 from textok.modules.flops import generator_flops
 from textok.modules.guide import Guide
-from textok.modules.weights import fingerprint, load_averaged_generator, load_averaged_pair
+from textok.modules.weights import load_averaged_generator, load_averaged_pair
 from textok.types import Batch, Condition, Request, ServesLatents, Sizes, TextTokens, mix_seed, to_uint8
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from textok.models.state import fingerprint, load_strictly
 
 
 def checkpoint_step(path: Path) -> int:
@@ -52,7 +53,7 @@ def load_averaged_pair(textok: nn.Module, path: str | Path) -> None:
     if not averaged:
         raise ValueError(f"{path} holds no averaged pair (no keys under ema.tokenizer): it is no stage-1 checkpoint")
     remedy = "Use the textok, text_encoder and image_size that stage 1 was trained with"
-    _load_strictly(textok, averaged, f"the pair of {path} does not fit this configuration's textok", remedy)
+    load_strictly(textok, averaged, f"the pair of {path} does not fit this configuration's textok", remedy)
 
 
 def load_averaged_generator(generator: nn.Module, textok: nn.Module, path: str | Path) -> None:
@@ -75,35 +76,4 @@ def load_averaged_generator(generator: nn.Module, textok: nn.Module, path: str |
         raise ValueError(f"the generator of {path} was trained on the latents of another pair: it cannot be used here")
     averaged = {key.removeprefix("ema."): value for key, value in state.items() if key.startswith("ema.")}
     remedy = "Name its class and sizes as `network`"
-    _load_strictly(generator, averaged, f"the generator of {path} is another network", remedy)
-
-
-def _load_strictly(network: nn.Module, state: dict[str, Tensor], complaint: str, remedy: str) -> None:
-    """Load a state dict that must fit, or name the first keys that do not."""
-    problems = mismatches(network.state_dict(), state)
-    if problems:
-        shown = "\n  ".join(problems[:12]) + (f"\n  … and {len(problems) - 12} more" if len(problems) > 12 else "")
-        raise ValueError(f"{complaint}:\n  {shown}\n{remedy}")
-    network.load_state_dict(state, strict=True)
-
-
-def fingerprint(state: dict[str, Tensor]) -> str:
-    """SHA-256 of the names, types, shapes and values of a state dict: the same on every machine and device."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def mismatches(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
-    """One line for every key that is missing, unexpected, or of another shape."""
-    lines = [
-        f"shape: {key} is {tuple(found[key].shape)}, this model has {tuple(expected[key].shape)}"
-        for key in expected
-        if key in found and expected[key].shape != found[key].shape
-    ]
-    lines += [f"missing: {key} {tuple(expected[key].shape)}" for key in expected if key not in found]
-    lines += [f"unexpected: {key} {tuple(found[key].shape)}" for key in found if key not in expected]
-    return lines
+    load_strictly(generator, averaged, f"the generator of {path} is another network", remedy)

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from textok.types import from_uint8, to_uint8
@@ -18,15 +18,14 @@ Output: TypeAlias = Literal["pil", "numpy", "tensor"]
 
 
 def read_picture(path: str | Path) -> Image.Image:
-    """A picture of a file, decoded whole.
+    """A picture of a file, decoded whole and turned as its EXIF orientation says.
 
     Raises:
         ValueError: If there is none or it cannot be read.
     """
     try:
         with Image.open(path) as picture:
-            picture.load()
-            return picture.copy()
+            return ImageOps.exif_transpose(picture)  # a copy in any case
     except FileNotFoundError:
         raise ValueError(f"there is no picture {path}") from None
     except Exception as error:  # Pillow's decoders raise many kinds, SyntaxError and struct.error among them

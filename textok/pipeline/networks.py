@@ -7,7 +7,6 @@ those of the packages that the caller names: a downloaded description shall not 
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -19,12 +18,12 @@ from torch import Tensor, nn
 
 from textok.diffusion import DiffusionProcess, LatentNormalizer, Sampler
 from textok.models import DiT, TextEncoder, TexTok
+from textok.models.state import load_strictly
+from textok.storage.spelling import spelled, unspelled
 from textok.types import Sizes
 
 #: Packages whose classes any description may name.
 TRUSTED = ("textok", "diffusers")
-#: What JSON has no number for, and schedulers of diffusers have as defaults.
-_NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Description:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
-        return {"format": self.FORMAT, "library": "textok", **_spell(asdict(self))}
+        return {"format": self.FORMAT, "library": "textok", **spelled(asdict(self))}
 
     @classmethod
     def from_json(cls, data: Any) -> Description:
@@ -69,7 +68,7 @@ class Description:
             raise ValueError(f"its format is {data.get('format')!r}, this version of textok reads {cls.FORMAT}")
         values = {entry.name: data[entry.name] for entry in fields(cls) if entry.name in data}
         # A class may be called "nan".
-        values = {name: value if name == "class_names" else _unspell(value) for name, value in values.items()}
+        values = {name: value if name == "class_names" else unspelled(value) for name, value in values.items()}
         try:
             return cls(**{**values, "sizes": Sizes(**values.get("sizes", {}))})
         except TypeError as error:
@@ -122,6 +121,11 @@ class Networks(nn.Module):
             self.process: DiffusionProcess = parts["process"]
             self.sampler: Sampler = parts["sampler"]
             self.sampler.check(self.process)
+            if self.sampler.guidance.needs_network:
+                raise ValueError(
+                    f"{type(self.sampler.guidance).__name__} guides by the network of a second checkpoint, which is no "
+                    "part of a pipeline: give the run a sampler with another guidance"
+                )
             dim = self.pair.latent_dim
             self.dit = parts["dit"](self.pair.num_latents, dim, self.process.out_dim(dim), sizes)
             self.normalizer = LatentNormalizer(dim)
@@ -147,15 +151,7 @@ class Networks(nn.Module):
         Raises:
             ValueError: If a key or a shape does not fit; the first ones are named.
         """
-        expected = {name: tuple(value.shape) for name, value in self.state_dict().items()}
-        found = {name: tuple(value.shape) for name, value in state.items()}
-        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        if wrong:
-            told = ", ".join(
-                f"{name} is {found.get(name, 'missing')}, expected {expected.get(name, 'none')}" for name in wrong[:4]
-            )
-            raise ValueError(f"the weights do not fit the networks: {told}{' …' if len(wrong) > 4 else ''}")
-        self.load_state_dict(state, strict=True)
+        load_strictly(self, state, "the weights do not fit the networks", "Were they of another model?")
 
     def load_text_encoder(self) -> None:
         """Read the text encoder's own weights, unless no network reads captions."""
@@ -205,20 +201,3 @@ def _class_paths(value: Any) -> Iterator[str]:
             yield from _class_paths(each)
     elif isinstance(value, str) and re.fullmatch(r"\w+(\.\w+)+", value) and find_spec(value.split(".")[0]):
         yield value  # jsonargparse takes a bare dotted name for a class path, too
-
-
-def _spell(value: Any) -> Any:
-    """Replace numbers that JSON has no word for by words."""
-    if isinstance(value, dict):
-        return {name: _spell(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_spell(each) for each in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _unspell(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _unspell(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_unspell(each) for each in value]
-    return _NOT_FINITE.get(value, value) if isinstance(value, str) else value

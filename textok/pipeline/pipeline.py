@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from textok.diffusion import ClassifierFreeGuidance, Generation, Sampler
+from textok.models.state import fingerprint
 from textok.pipeline.card import write_card
 from textok.pipeline.folder import find_folder, read_folder, write_folder
 from textok.pipeline.images import Output, Picture, from_batch, to_batch
@@ -123,12 +123,12 @@ class TexTokPipeline:
     @property
     def pair_sha256(self) -> str:
         """A fingerprint of the pair's weights: latents belong to the pair that made them."""
-        return _sha256(self.networks.pair)
+        return fingerprint(self.networks.pair.state_dict())
 
     @property
     def weights_sha256(self) -> str:
         """A fingerprint of all weights: samples belong to the model that made them."""
-        return _sha256(self.networks)
+        return fingerprint(self.networks.state_dict())
 
     # ---------------------------------------------------------------- the pair
 
@@ -354,10 +354,3 @@ class TexTokPipeline:
             return None
         self.networks.load_text_encoder()
         return self.networks.text_encoder(captions).to(self.networks.device)
-
-
-def _sha256(module: nn.Module) -> str:
-    from safetensors.torch import save
-
-    state = {name: value.cpu().contiguous().clone() for name, value in module.state_dict().items()}
-    return hashlib.sha256(save(state)).hexdigest()

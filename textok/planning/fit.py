@@ -9,6 +9,7 @@ import torch
 from textok.modules import TokenizerModule
 from textok.planning.gpus import GIB, Gpu
 from textok.planning.plan import Finding, Plan
+from textok.runs.messages import cause
 
 
 def model_builds(plan: Plan) -> Iterator[Finding]:
@@ -16,9 +17,9 @@ def model_builds(plan: Plan) -> Iterator[Finding]:
     try:
         trained = sum(p.numel() for p in plan.module.trained.parameters())
     except (ValueError, OSError, ImportError) as error:
-        while str(error).startswith("Does not validate against") and error.__cause__ is not None:
-            error = error.__cause__
-        yield Finding("error", f"the model cannot be built: {error}", "change one of the two numbers or classes named")
+        yield Finding(
+            "error", f"the model cannot be built: {cause(error)}", "change one of the two numbers or classes named"
+        )
         return
     yield Finding("note", f"{trained / 1e6:,.2f} M parameters are trained and averaged")
 
@@ -40,7 +41,7 @@ def batch_fits_data(plan: Plan) -> Iterator[Finding]:
 
 
 def length_fits_schedules(plan: Plan) -> Iterator[Finding]:
-    """The run is long enough for its warm-up, its discriminator and a checkpoint at its end."""
+    """The run is long enough for its warm-up and its discriminator."""
     steps, model = plan.config.trainer.max_steps, plan.config.model.init_args
     if steps < 1:
         yield Finding("error", f"trainer.max_steps is {steps}", "set it: schedules end there")
@@ -54,10 +55,6 @@ def length_fits_schedules(plan: Plan) -> Iterator[Finding]:
         if start >= steps:
             what = f"the discriminator starts at step {start:,}, and the run ends at {steps:,}"
             yield Finding("warning", what, "lower model.init_args.stage.start, or set discriminator to null")
-    every = plan.config.checkpoint.every_n_train_steps
-    if every and steps % every > every // 2:
-        what = f"the last {steps % every:,} of {steps:,} steps are in no checkpoint (one every {every:,})"
-        yield Finding("warning", what, "let checkpoint.every_n_train_steps divide trainer.max_steps")
 
 
 def precision_fits_hardware(plan: Plan) -> Iterator[Finding]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 import torch
+
+from textok.runs.messages import nearest
 
 GIB = 2**30
 #: Memory that no tensor gets: CUDA's context, the libraries' workspaces, and what the allocator cannot use for holes.
@@ -76,6 +77,5 @@ def find_gpu(name: str) -> Gpu:
     """
     if name.lower() in GPUS:
         return GPUS[name.lower()]
-    near = difflib.get_close_matches(name.lower(), GPUS, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ValueError(f"there is no GPU {name!r} in the table: {hint}known are {', '.join(GPUS)}")
+    hint = nearest(name.lower(), GPUS)
+    raise ValueError(f"there is no GPU {name!r} in the table{hint or ':'} known are {', '.join(GPUS)}")

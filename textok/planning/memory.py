@@ -73,7 +73,7 @@ def measure(cli: TextokCLI, batch_size: int, checkpointing: bool = False) -> tup
             checkpoint_blocks(module.blocks())
         trained = module.trained
         weights = sum(p.nbytes for p in module.parameters() if p.requires_grad)
-        averages = size_of(module.ema)
+        averages = bytes_of(module.ema)
         static = live.now
         batch = fake_batch(module.sizes, batch_size, module.needs_text)
         state, peak = step(module, batch, live)
@@ -92,7 +92,7 @@ def measure(cli: TextokCLI, batch_size: int, checkpointing: bool = False) -> tup
 
 def _shares(module: TrainingModule, trained: nn.Module, state: int, weights: int) -> Shares:
     whole = sum(p.nbytes for p in trained.parameters())
-    blocks = [size_of(block) for block in module.blocks()]
+    blocks = [bytes_of(block) for block in module.blocks()]
     return Shares(whole, max(blocks, default=0), whole - sum(blocks), round(state * whole / weights))
 
 
@@ -129,9 +129,9 @@ def text_encoder_bytes(module: TrainingModule) -> int:
         return 0
     with torch.device("meta"):
         network = text_encoder_outline(module.text_encoder)
-    return 0 if network is None else size_of(network)
+    return 0 if network is None else bytes_of(network)
 
 
-def size_of(network: nn.Module) -> int:
+def bytes_of(network: nn.Module) -> int:
     """Bytes of a network's parameters and buffers."""
     return sum(t.nbytes for t in (*network.parameters(), *network.buffers()))

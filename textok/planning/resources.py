@@ -15,8 +15,9 @@ from textok.metrics import LPIPS, CLIPScore, InceptionFeatures, Lite0FeatureExtr
 from textok.metrics.inception import URL as INCEPTION_URL
 from textok.models import HuggingFaceTextEncoder
 from textok.models.huggingface import is_folder, minilm_folder
+from textok.models.state import mismatches
 from textok.modules import GeneratorModule
-from textok.modules.weights import find_checkpoint, mismatches, read_checkpoint
+from textok.modules.weights import find_checkpoint, read_checkpoint
 from textok.planning.plan import Finding, Plan
 from textok.planning.tables import size
 

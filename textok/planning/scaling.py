@@ -44,18 +44,18 @@ class Scaling:
         batch_size: Images of a device in a step.
         compute: Seconds of calculation.
         all_reduce: Seconds in which gradients are summed over all devices.
-        decode_cores: Cores of each GPU that decoding keeps busy; 0 from a latent cache.
-        read: Bytes/s that all devices together read: images and, from a cache, text tokens at full length; or latents.
-        bound: What is waited for: compute, all-reduce or data.
+        row_bytes: Bytes read for an image: the image and, from a cache, its text tokens at full length; or its latents.
+        decodes: Whether images are decoded; not from a latent cache.
+        cluster: Where it runs.
     """
 
     devices: int
     batch_size: float
     compute: float
     all_reduce: float
-    decode_cores: float
-    read: float
-    bound: str
+    row_bytes: float
+    decodes: bool
+    cluster: Cluster
 
     @property
     def exposed(self) -> float:
@@ -76,6 +76,23 @@ class Scaling:
     def images_per_second(self) -> float:
         return self.devices * self.batch_size / self.seconds
 
+    @property
+    def decode_cores(self) -> float:
+        """Cores of each GPU that decoding keeps busy."""
+        return self.batch_size / self.seconds / self.cluster.decode_rate if self.decodes else 0.0
+
+    @property
+    def read(self) -> float:
+        """Bytes/s that all devices together read."""
+        return self.images_per_second * self.row_bytes
+
+    @property
+    def bound(self) -> str:
+        """What is waited for: compute, all-reduce or data."""
+        if self.decode_cores > self.cluster.cores_per_gpu:
+            return "data"
+        return "all-reduce" if self.exposed > 0 else "compute"
+
 
 def scale(found: Estimate, devices: int, batch_size: float, cluster: Cluster, cached: bool) -> Scaling:
     """A step of the run's last and longest phase on a number of devices.
@@ -92,16 +109,9 @@ def scale(found: Estimate, devices: int, batch_size: float, cluster: Cluster, ca
     compute = batch_size * found.step_seconds(phase, without) / (found.batch_size * found.accumulate)
     all_reduce = ring_seconds(found.memory["single"].gradients, devices, found.assumptions.gpu.link, cluster)
     from_latents = cached and found.stage == 2
-    text = found.text_cache_bytes if cached and not from_latents else 0
-    latents = found.latent_cache_bytes if from_latents else 0
-    row = (text + latents) / found.assumptions.num_images + (0.0 if from_latents else cluster.image_bytes)
-    seconds = compute + max(0.0, all_reduce - OVERLAP * compute)
-    rate = batch_size / seconds
-    cores = 0.0 if from_latents else rate / cluster.decode_rate
-    bound = "all-reduce" if all_reduce > OVERLAP * compute else "compute"
-    if cores > cluster.cores_per_gpu:
-        bound = "data"
-    return Scaling(devices, batch_size, compute, all_reduce, cores, rate * devices * row, bound)
+    stored = found.latent_cache_bytes if from_latents else found.text_cache_bytes if cached else 0
+    row_bytes = stored / found.assumptions.num_images + (0.0 if from_latents else cluster.image_bytes)
+    return Scaling(devices, batch_size, compute, all_reduce, row_bytes, not from_latents, cluster)
 
 
 def ring_seconds(size: int, devices: int, link: float, cluster: Cluster) -> float:

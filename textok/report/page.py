@@ -17,7 +17,9 @@ from textok.report.comparison import against_time, against_tokens, comparable, m
 from textok.report.labels import WATCHED, title
 from textok.report.record import RunRecord, read_records
 from textok.report.style import CSS
-from textok.report.tables import numbers_table, runs_table
+from textok.report.sweep import read_table
+from textok.report.sweep_files import write_plot
+from textok.report.tables import numbers_table, runs_table, table
 from textok.report.tiles import compare_reconstructions
 from textok.storage import atomic_path, write_atomic
 
@@ -41,6 +43,7 @@ def write_report(paths: Sequence[str | Path], output: str | Path) -> Path:
     records, output = read_records(paths), Path(output)
     output.mkdir(parents=True, exist_ok=True)
     sections = [
+        *sweeps(paths, output),
         section("Runs", "", runs_table(records) + numbers_table(records)),
         section(
             "Training curves",
@@ -103,6 +106,30 @@ def document(records: Sequence[RunRecord], body: str) -> str:
 def section(heading: str, about: str, body: str) -> str:
     about = f'<p class="about">{escape(about)}</p>' if about else ""
     return f"<section>\n<h2>{escape(heading)}</h2>\n{about}\n{body}\n</section>\n"
+
+
+def sweeps(paths: Sequence[str | Path], output: Path) -> list[str]:
+    """The tables and plots of the sweeps at some paths, each a section of its own."""
+    sections = []
+    for path in paths:
+        file = Path(path) / "results" / "sweep.json"
+        if not file.is_file():
+            continue
+        found = read_table(file)
+        words = set(range(len(found.axes)))
+        head, rows = found.rows()
+        parts = [table(head, rows, numeric=set(range(len(head))) - words)]
+        for change in found.changes():
+            head, rows = change.rows(found.axis(found.x).title)
+            parts.append(f"<h3>{escape(f'Change: {change.of}, against {change.against}')}</h3>")
+            parts.append(table(head, rows, numeric=set(range(1, len(head)))))
+        folder = output / f"sweep_{file_name(Path(path).name)}"
+        plots_made = [plot for metric in found.metrics if (plot := write_plot(found, metric, folder))]
+        drawn = "".join(figure(plot, f"{title(plot.stem)} by {found.axis(found.x).title}") for plot in plots_made)
+        parts.append(f'<div class="plots">{drawn}</div>')
+        about = "Mean ± standard deviation over seeds. " + " ".join(found.notes)
+        sections.append(section(found.title, about, "".join(parts)))
+    return sections
 
 
 def curves(records: Sequence[RunRecord], output: Path) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from textok.callbacks.display import duration, track
 from textok.datamodules import BadImage, CaptionedImages, ImageDataModule
 from textok.datamodules.caption_bank import BankSummary, build_bank
 from textok.datamodules.caption_files import CaptionFields, read_rows
-from textok.metrics.distributed import on_first_rank, rank_and_world
+from textok.metrics.distributed import on_first_rank, rank_and_world, wait_for_ranks
 from textok.models.captioner import Captioner
 from textok.storage import JsonLines, require_match, write_json
 from textok.storage.atomic import atomic_path
@@ -65,7 +64,7 @@ def caption_dataset(
     lines.repair()
     done = {row["key"] for path in _parts(folder) for row in JsonLines(path).read()}
     # All ranks have to have read what is done before one of them goes on writing.
-    torch.distributed.barrier() if world > 1 else None
+    wait_for_ranks()
     batches = [images[first : first + batch_size] for first in range(0, len(images), batch_size)][rank::world]
     pending = [batch for batch in batches if not all(split.key(index) in done for split, index in batch)]
     begin = time.perf_counter()
@@ -83,7 +82,7 @@ def caption_dataset(
                 soft_wrap=True,
             )
 
-    torch.distributed.barrier() if world > 1 else None
+    wait_for_ranks()
     on_first_rank(lambda: _merge(folder, [split.key(index) for split, index in images]))
     return on_first_rank(lambda: _bank(folder, console))
 

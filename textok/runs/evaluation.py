@@ -31,9 +31,11 @@ from textok.metrics.distributed import sum_over_ranks
 from textok.metrics.samples import caption_requests, class_requests
 from textok.runs.folder import RunFolder, compare_configs
 from textok.runs.image_evaluation import image_reference
-from textok.runs.load import default_device, load_data, load_run, parsed_run
-from textok.runs.record import told, write_record
+from textok.runs.load import load_data, load_run, parsed_run
+from textok.runs.processes import local_device
+from textok.runs.record import write_record
 from textok.storage import sha256
+from textok.storage.spelling import spelled
 from textok.types import Request, Split, from_uint8
 
 #: Which weights a record says were measured.
@@ -76,7 +78,7 @@ class RunEvaluation:
         overlays: Sequence[str | dict[str, Any]] = (),
         output: str | Path | None = None,
     ) -> None:
-        self.device = default_device() if device is None else torch.device(device)
+        self.device = local_device() if device is None else torch.device(device)
         self.folder = RunFolder(run)
         self.config = self.folder.config()
         self.overlaid: list[str] = []
@@ -117,7 +119,7 @@ class RunEvaluation:
         """
         metrics = CaptionedReconstruction(captions, pairs, self.distances, self.clip_score)
         metrics.load(self.device)
-        loader = self.data.fixed_loader("held_out")
+        loader, count = self.data.fixed_loader("held_out"), 0
         reference = self._reference("held_out")
         for batch in track(self.console, "reconstructing", loader, len(loader)):
             images, label = from_uint8(batch.image.to(self.device)), batch.label.to(self.device)
@@ -126,9 +128,10 @@ class RunEvaluation:
                 return self.module.reconstruct(images, chosen, label)
 
             valid = batch.valid.to(self.device)
+            count += int(batch.valid.sum())  # not of pictures that cannot be read
             metrics.update(reconstruct, images, batch.caption, batch.index.to(self.device), valid)
         numbers = metrics.compute(reference)
-        conventions = {"num_images": len(self.data.splits.held_out), **metrics.conventions(reference)}
+        conventions = {"num_images": int(sum_over_ranks(torch.tensor(count))), **metrics.conventions(reference)}
         return self._write("reconstruction", numbers, metrics.warnings, conventions)
 
     def classes(self, num_samples: int, batch_size: int = 64, seed: int = 0) -> Path:
@@ -196,7 +199,7 @@ class RunEvaluation:
         numbers = metrics.compute(reference)
         spent = sum_over_ranks(torch.tensor([seconds, made], dtype=torch.float64))
         numbers["seconds_per_image"] = float(spent[0] / spent[1])
-        sampler = told(self.config["model"]["init_args"]["sampler"])
+        sampler = spelled(self.config["model"]["init_args"]["sampler"])
         conventions = {"num_images": len(requests), **asked, "sampler": sampler, **metrics.conventions(reference)}
         return self._write(name, numbers, metrics.warnings, conventions)
 

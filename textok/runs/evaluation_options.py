@@ -93,7 +93,7 @@ def evaluation_parser() -> ArgumentParser:
         "--caption_file",
         type=Path | None,
         default=None,
-        help="captions for --clip_score: .txt, a line an image, or .jsonl or .csv with name and caption",
+        help="captions for --clip_score: .txt, a line an image; or .jsonl, .csv, .tsv, .parquet with name and caption",
     )
     return parser
 

@@ -15,7 +15,7 @@ from textok.metrics import CLIPScore, DistributionMetrics, PairedMean, adm_refer
 from textok.metrics.distributed import rank_and_world
 from textok.metrics.reference import Reference, ReferenceCollector, read_reference
 from textok.runs.image_captions import read_captions
-from textok.runs.image_files import check_paired, open_images
+from textok.runs.image_files import ImageFiles, check_paired, open_images
 from textok.runs.record import write_record
 
 
@@ -63,6 +63,7 @@ class ImageEvaluation:
         self.batch_size, self.references = batch_size, references
         self.console = console or Console()
         self.captions: list[str] = []
+        self.originals: ImageFiles | None = None
         if clip_score is not None:
             if caption_file is None:
                 raise ValueError("clip_score needs the images' captions: give caption_file")
@@ -71,7 +72,8 @@ class ImageEvaluation:
         if self.pairs:
             if self.reference_path is None or self.reference_path.suffix == ".json":
                 raise ValueError("pairs need the originals themselves: give a folder, tar or npz as the reference")
-            check_paired(self.images, open_images(self.reference_path))
+            self.originals = open_images(self.reference_path)
+            check_paired(self.images, self.originals)
         elif distances is not None and distances.needs_reference and self.reference_path is None:
             raise ValueError(
                 f"{', '.join(distances.measures)}: there is nothing to compare with, give a reference, or metrics [is]"
@@ -106,7 +108,7 @@ class ImageEvaluation:
         for metric in self.pairs:
             numbers |= metric.compute()
         if self.pairs:
-            matched = "order" if self.images.names is None or open_images(self.reference_path).names is None else "name"
+            matched = "order" if None in (self.images.names, self.originals.names) else "name"
             conventions["pairs"] = {"matched_by": matched} | {m.name: m.conventions() for m in self.pairs}
         if self.distances is not None:
             numbers |= self.distances.compute(reference)
@@ -127,7 +129,7 @@ class ImageEvaluation:
         if not self.pairs:
             yield from ((images, None, index) for images, index in shown)
             return
-        originals = open_images(self.reference_path).batches(self.batch_size, rank, world)
+        originals = self.originals.batches(self.batch_size, rank, world)
         for (images, index), (others, _) in zip(shown, originals, strict=True):
             if images.shape != others.shape:
                 ours, theirs = ("x".join(map(str, side.shape[2:])) for side in (images, others))

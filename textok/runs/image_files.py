@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from textok.datamodules.sources import SUFFIXES, list_files
+from textok.datamodules.tars import check_end
 from textok.metrics.adm import count_adm_images, read_adm_images
 from textok.storage import sha256
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 
 
 class ImageFiles(ABC):
@@ -95,8 +95,8 @@ class FolderImages(EncodedImages):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        files = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        named = sorted((file.relative_to(path).with_suffix("").as_posix(), file) for file in files)
+        files = (file for file in list_files(path) if Path(file).suffix.lower() in SUFFIXES)
+        named = sorted((Path(file).with_suffix("").as_posix(), file) for file in files)
         self._files = [file for _, file in named]
         self._names = unique([name for name, _ in named], path)
 
@@ -105,10 +105,10 @@ class FolderImages(EncodedImages):
         return self._names
 
     def read(self, index: int) -> bytes:
-        return self._files[index].read_bytes()
+        return (self.path / self._files[index]).read_bytes()
 
     def file_name(self, index: int) -> str:
-        return self._files[index].relative_to(self.path).as_posix()
+        return self._files[index]
 
 
 class TarImages(EncodedImages):
@@ -119,6 +119,7 @@ class TarImages(EncodedImages):
         try:
             with tarfile.open(path, "r:") as archive:
                 members = [member for member in archive if Path(member.name).suffix.lower() in SUFFIXES]
+                check_end(archive, path)
         except (tarfile.TarError, EOFError) as error:
             raise ValueError(f"{path} is not an uncompressed tar or is damaged ({error})") from error
         named = sorted((Path(m.name).with_suffix("").as_posix(), m.name, m.offset_data, m.size) for m in members)

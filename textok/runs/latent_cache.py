@@ -16,11 +16,11 @@ from torch import Tensor
 from textok.callbacks.display import duration, track
 from textok.datamodules import ImageDataModule
 from textok.datamodules.dataset import Entry
-from textok.datamodules.latents import CLASSES, INDEX, KIND
+from textok.datamodules.latent_cache import CLASSES, INDEX, KIND
 from textok.datamodules.transforms import names_a_side
-from textok.metrics.distributed import on_first_rank, rank_and_world
+from textok.metrics.distributed import on_first_rank, rank_and_world, wait_for_ranks
+from textok.models.state import fingerprint
 from textok.modules import TokenizerModule
-from textok.modules.weights import fingerprint
 from textok.runs.text_cache import encoder_identity
 from textok.storage import Manifest, ShardWriter, atomic_path, pack, strings_digest, write_json
 from textok.types import from_uint8
@@ -208,7 +208,7 @@ def write_latent_cache(
         details = {"num_train": plan.num_train, "bad": named, **_statistics(writer.notes())}
         writer.finish([INDEX, CLASSES], details)
 
-    torch.distributed.barrier() if world > 1 else None
+    wait_for_ranks()
     on_first_rank(finish)
     manifest = Manifest.read(folder, KIND)
     size = sum(shard.size for shard in manifest.shards)

@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from textok.datamodules import ImageDataModule
+from textok.models.state import load_strictly
 from textok.modules import TrainingModule
-from textok.modules.weights import mismatches, read_checkpoint
+from textok.modules.weights import read_checkpoint
 from textok.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from textok.runs.parser import TextokCLI
-
-
-def default_device() -> torch.device:
-    """The accelerator where there is one, else the CPU."""
-    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
 
 
 def load_data(folder: str | Path, overlays: Sequence[str | dict[str, Any]] = ()) -> ImageDataModule:
@@ -62,10 +58,8 @@ def load_run(
     state = read_checkpoint(file)
     with torch.random.fork_rng():  # initial weights, about to be replaced, take none of the caller's random numbers
         module = cli.build_model()
-    problems = mismatches(module.state_dict(), state["state_dict"])
-    if problems:
-        raise ValueError(f"{file} does not fit {run.config_file}:\n  " + "\n  ".join(problems[:12]))
-    module.load_state_dict(state["state_dict"], strict=True)
+    remedy = "Use the configuration that it was trained with"
+    load_strictly(module, state["state_dict"], f"{file} does not fit {run.config_file}", remedy)
     module.on_load_checkpoint(state)
     if weights == "raw":
         module.ema.load_state_dict(module.trained.state_dict())

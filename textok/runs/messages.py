@@ -10,6 +10,7 @@ import difflib
 import importlib
 import inspect
 import re
+from collections.abc import Iterable
 
 #: Lines about alternatives that nobody chose ("or null") and repetitions of the value.
 _NOISE = re.compile(
@@ -51,10 +52,10 @@ def _reworded(reason: str, classes: list[str]) -> str:
             classes = ["lightning.pytorch.Trainer"]
         known = [parameter for path in classes for parameter in _parameters(path)]
         owner = f" of {classes[0]}" if classes else ""
-        return f"there is no key {name!r}{owner}{_nearest(name.rpartition('.')[2], known)}"
+        return f"there is no key {name!r}{owner}{nearest(name.rpartition('.')[2], known)}"
     if found := _NO_CLASS.search(reason):
         known = [name for name in dir(importlib.import_module(found["module"])) if not name.startswith("_")]
-        return f"there is no class {found['module']}.{found['name']}{_nearest(found['name'], known)}"
+        return f"there is no class {found['module']}.{found['name']}{nearest(found['name'], known)}"
     if found := _NO_PATH.search(reason):
         return f"there is no class {found['name']} here: give its full path, package.module.Class"
     return reason
@@ -69,6 +70,14 @@ def _parameters(path: str) -> list[str]:
         return []
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What was probably meant, to be put behind a message; nothing where no name is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
     return f": did you mean {near[0]}?" if near else ""
+
+
+def cause(error: Exception) -> str:
+    """An error's message; that of its cause where jsonargparse wraps what a class said about its arguments."""
+    while str(error).startswith("Does not validate against") and error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)

@@ -26,25 +26,22 @@ def model_parser(command: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the commands that read pictures and what they show."""
+    parser.add_argument("files", nargs="+", type=Path, help="pictures")
+    parser.add_argument("--caption", action="append", help="what they show: once for all, or once for each")
+
+
 def open_pipeline(options: argparse.Namespace) -> TexTokPipeline:
     """The model that the options name, on their device.
 
     Raises:
         ValueError: If there is none.
     """
-    import torch
-
     from textok.runs.export import open_model
-    from textok.runs.processes import local_device
+    from textok.runs.processes import chosen_device
 
-    if options.device is None:
-        device = local_device()
-    else:
-        try:
-            device = torch.device(options.device)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"--device {options.device} cannot be used ({str(error).splitlines()[0]})") from error
+    device = chosen_device(options.device)
     pipeline = open_model(options.model, device, options.memory)
     return pipeline.compile() if options.compile else pipeline
 

@@ -29,6 +29,22 @@ def local_device() -> torch.device:
     return torch.device(kind, found.local_rank()) if found else torch.device(kind)
 
 
+def chosen_device(name: str | None) -> torch.device:
+    """The device that a command line names; this process's own where it names none.
+
+    Raises:
+        ValueError: If it cannot be used.
+    """
+    if name is None:
+        return local_device()
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name} cannot be used ({str(error).splitlines()[0]})") from error
+    return device
+
+
 def is_first() -> bool:
     """Whether this process is the one that prints and writes; also before the group is there."""
     found = cluster()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,3 @@ def write_record(path: Path, numbers: dict[str, float], warnings: list[str], con
     }
     on_first_rank(lambda: write_json(path, record))
     return path
-
-
-def told(config: Any) -> Any:
-    """A configuration as JSON can hold it: without infinities, which diffusers' schedulers have as defaults."""
-    if isinstance(config, dict):
-        return {key: told(value) for key, value in config.items()}
-    if isinstance(config, list):
-        return [told(value) for value in config]
-    return str(config) if isinstance(config, float) and not math.isfinite(config) else config

@@ -16,12 +16,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from rich.console import Console
 
 from textok.callbacks.display import track
 from textok.metrics.adm import write_adm
-from textok.metrics.distributed import on_first_rank
+from textok.metrics.distributed import on_first_rank, rank_and_world, wait_for_ranks
 from textok.pipeline import TexTokPipeline
 from textok.pipeline.images import from_batch, read_picture
 from textok.pipeline.requests import checked_prompts, label_of
@@ -106,7 +105,7 @@ def write_samples(
     Raises:
         ValueError: If the folder holds other samples.
     """
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    rank, world = rank_and_world()
     captions = pipeline.captions_of(requests)
     rows = [{"label": each.label, "caption": text} for each, text in zip(requests, captions)]
     lines = [
@@ -125,8 +124,7 @@ def write_samples(
             if not files[number].is_file():
                 with atomic_path(files[number]) as temporary:
                     picture.save(temporary)
-    if dist.is_initialized():
-        dist.barrier()
+    wait_for_ranks()
     if kind == "png":
         return folder / "images"
     target = folder / f"samples.{kind}"

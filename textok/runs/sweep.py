@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from textok.runs.messages import explain
+from textok.runs.messages import explain, nearest
 
 #: Where the shipped configurations lie.
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -214,11 +213,6 @@ def find_config(name: str, folder: Path) -> Path:
             return path
     shipped = [str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")]
     raise ValueError(f"there is no {name}, neither in {folder} nor among the shipped configs{nearest(name, shipped)}")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f": did you mean {found[0]}?" if found else ""
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:

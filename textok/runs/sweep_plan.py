@@ -20,8 +20,8 @@ import yaml
 from textok.runs.evaluation_options import evaluation_parser, measured_names
 from textok.runs.folder import RunFolder
 from textok.runs.load import parsed_run
-from textok.runs.messages import explain
-from textok.runs.sweep import Axis, Config, Overlay, check_unique, find_config, nearest, read_sweep
+from textok.runs.messages import explain, nearest
+from textok.runs.sweep import Axis, Config, Overlay, check_unique, find_config, read_sweep
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from textok.callbacks.display import duration, track
 from textok.datamodules import ImageDataModule
 from textok.datamodules.text_cache import CAPTIONS, KIND
-from textok.metrics.distributed import on_first_rank, rank_and_world
+from textok.metrics.distributed import on_first_rank, rank_and_world, wait_for_ranks
 from textok.models import TextEncoder
+from textok.models.state import fingerprint
 from textok.modules.class_captions import read_class_captions
-from textok.modules.weights import fingerprint
 from textok.storage import Manifest, ShardWriter, atomic_path, pack_index, strings_digest
 
 
@@ -122,7 +122,7 @@ def write_text_cache(
             save_file(pack_index(captions, "captions"), temporary)
         writer.finish([CAPTIONS])
 
-    torch.distributed.barrier() if world > 1 else None
+    wait_for_ranks()
     on_first_rank(finish)
     manifest = Manifest.read(folder, KIND)
     size = sum(shard.size for shard in manifest.shards)
