@@ -22,9 +22,9 @@ from textok.datamodules.crops import EvalCrop, FitSquare
 from textok.datamodules.dataset import CaptionedImages, Samples
 from textok.datamodules.loader import FixedLoader, ResumableLoader, rank_and_world
 from textok.datamodules.policies import CaptionPolicy, FirstCaption
-from textok.datamodules.text_cache import TextCache
+from textok.datamodules.text_cache import CachedText, TextCache
 from textok.datamodules.transforms import Augmentation
-from textok.types import SPLIT_NAMES, Batch, Split, TextTokens, from_uint8
+from textok.types import SPLIT_NAMES, Batch, Split, from_uint8
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Splits:
     class_names: list[str]
 
 
-class ImageDataModule(LightningDataModule, ABC):
+class ImageDataModule(CachedText, LightningDataModule, ABC):
     """Captioned pictures for both stages.
 
     Making one is cheap: the disk is read in ``setup``.
@@ -95,7 +95,6 @@ class ImageDataModule(LightningDataModule, ABC):
         self.caption_policy = FirstCaption() if caption_policy is None else caption_policy
         self.caption_bank = caption_bank
         self.text_cache_folder = text_cache
-        self.text_cache: TextCache | None = None
         #: How much of each split the caption bank covers.
         self.coverage: dict[str, Coverage] = {}
         self.crop = FitSquare() if crop is None else crop
@@ -208,21 +207,6 @@ class ImageDataModule(LightningDataModule, ABC):
         bank = train.bank.digest if isinstance(train, BankedImages) else None
         keys = {split: self.identity(split)["keys_sha256"] for split in ("train", "held_out")}
         return {"dataset": type(self).__name__, "keys": keys, "bank": bank, "policy": repr(self.caption_policy)}
-
-    @property
-    def brings_text(self) -> bool:
-        """Whether batches hold text tokens from a cache."""
-        return self.text_cache is not None
-
-    def check_encoder(self, identity: dict[str, Any]) -> None:
-        """Refuse a text encoder that the text cache was not made with."""
-        if self.text_cache is not None:
-            self.text_cache.check_encoder(identity)
-
-    def text_tokens(self, captions: list[str]) -> TextTokens | None:
-        """Text tokens from the cache; None where it does not have them all."""
-        text = None if self.text_cache is None else self.text_cache.find(captions)
-        return None if text is None else text.float()
 
     def prompts(self, split: Split) -> list[tuple[int, str]]:
         """Label and evaluation caption of every image of a split, without reading the images."""

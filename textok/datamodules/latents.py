@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
 from textok.datamodules.latent_cache import CachedSamples, LatentCache
 from textok.datamodules.loader import FixedLoader, ResumableLoader
-from textok.datamodules.text_cache import TextCache
+from textok.datamodules.text_cache import CachedText, TextCache
 from textok.storage import require_match
-from textok.types import Batch, Split, TextTokens
+from textok.types import Batch, Split
 
 
-class LatentsDataModule(LightningDataModule):
+class LatentsDataModule(CachedText, LightningDataModule):
     """Cached latents with their captions and labels for stage 2; no image is read and no tokenizer runs.
 
     Args:
@@ -67,7 +66,6 @@ class LatentsDataModule(LightningDataModule):
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.num_workers = num_workers
         self.seed = seed
-        self.text_cache: TextCache | None = None
         self._cache: LatentCache | None = None
 
     def setup(self, stage: str | None = None) -> None:
@@ -129,21 +127,6 @@ class LatentsDataModule(LightningDataModule):
             f"Use the tokenizer_checkpoint it was made with ({self.cache.identity['tokenizer']['checkpoint']}), "
             "or make the cache again: textok cache latents",
         )
-
-    @property
-    def brings_text(self) -> bool:
-        """Whether there are text tokens for all captions."""
-        return self.text_cache is not None
-
-    def check_encoder(self, identity: dict[str, Any]) -> None:
-        """Refuse a text encoder that the text cache was not made with."""
-        if self.text_cache is not None:
-            self.text_cache.check_encoder(identity)
-
-    def text_tokens(self, captions: list[str]) -> TextTokens | None:
-        """Text tokens from the cache; None where it does not have them all."""
-        text = None if self.text_cache is None else self.text_cache.find(captions)
-        return None if text is None else text.float()
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Widen latents and text tokens, narrow until here to spare the bus, to float32."""

@@ -105,3 +105,25 @@ class TextCache:
             tensors, _ = map_tensors(self.folder / self.manifest.shards[number].file)
             self._shards[number] = tensors["tokens"], tensors["borders"].numpy()
         return self._shards[number]
+
+
+class CachedText:
+    """The part of a datamodule that serves text tokens from a cache, if it has one (``types.ServesText``)."""
+
+    #: Opened by ``setup``.
+    text_cache: TextCache | None = None
+
+    @property
+    def brings_text(self) -> bool:
+        """Whether batches hold text tokens from a cache."""
+        return self.text_cache is not None
+
+    def check_encoder(self, identity: dict[str, Any]) -> None:
+        """Refuse a text encoder that the text cache was not made with."""
+        if self.text_cache is not None:
+            self.text_cache.check_encoder(identity)
+
+    def text_tokens(self, captions: list[str]) -> TextTokens | None:
+        """Text tokens from the cache; None where it does not have them all."""
+        text = None if self.text_cache is None else self.text_cache.find(captions)
+        return None if text is None else text.float()
