@@ -256,6 +256,9 @@ class TrainingModule(LightningModule):
         if self.global_step % self.trainer.log_every_n_steps:
             return
         terms, self._latest = self._latest, {}
+        # Means over the whole batch, as one process would log them.
+        means = mean_over_ranks(torch.stack([value.float() for value in terms.values()]))
+        terms = dict(zip(terms, means.unbind()))
         rates = {
             name: optimizer.param_groups[0]["lr"]
             for name, optimizer in zip(("learning_rate", "discriminator_learning_rate"), self._all_optimizers())
@@ -268,9 +271,13 @@ class TrainingModule(LightningModule):
         self.log_dict(values, logger=False)
 
     def log_validation(self, values: dict[str, Tensor], batch_size: int) -> None:
-        """Collect means over the validation images as ``val/<name>``; a callback hands them to the loggers."""
+        """Collect means over the validation images as ``val/<name>``; a callback hands them to the loggers.
+
+        Every rank calls this for each of its batches, also where none of a batch's images counts (``batch_size`` 0).
+        """
         stage = "test" if self.trainer.testing else "val"
-        named = {f"{stage}/{name}": value for name, value in values.items()}
+        # The mean of no images may be NaN, which no weight takes out of a sum.
+        named = {f"{stage}/{name}": value if batch_size else torch.zeros_like(value) for name, value in values.items()}
         self.log_dict(named, batch_size=batch_size, sync_dist=True, logger=False)
 
     # ---------------------------------------------------------------- checkpoint

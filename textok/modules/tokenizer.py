@@ -23,6 +23,7 @@ from textok.losses import (
     ReconstructionLoss,
     adaptive_weight,
 )
+from textok.losses.precision import full
 from textok.models import Discriminator, TexTok
 from textok.models.text_encoder import TextEncoder
 from textok.modules.base import Schedule, TrainingModule, gradient_norm
@@ -210,7 +211,7 @@ class TokenizerModule(TrainingModule):
             terms["r1"] = self.r1(self.discriminator, real)
             loss = loss + self.weights.r1 * self.r1.every * terms["r1"]
         self.manual_backward(loss / self.accumulate)
-        real_logits, fake_logits = real_logits.detach().float(), fake_logits.detach().float()
+        real_logits, fake_logits = full(real_logits.detach()), full(fake_logits.detach())
         self._logits.append((real_logits, fake_logits))
         terms["discriminator_accuracy"] = 0.5 * ((real_logits > 0).float().mean() + (fake_logits < 0).float().mean())
         terms["logit_gap"] = real_logits.mean() - fake_logits.mean()
@@ -239,12 +240,14 @@ class TokenizerModule(TrainingModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         fake = self.ema(batch.image, self.encode_text(batch), batch.label)[0]
-        image, shown = batch.image[batch.valid], fake[batch.valid]
-        if len(image):
-            terms = {"reconstruction": self.reconstruction(shown, image)}
-            if self.perceptual is not None:
-                terms["perceptual"] = self.perceptual(shown, image)
-            self.log_validation(terms, batch_size=len(image))
+        count = int(batch.valid.sum())
+        # A batch of nothing but padding counts for nothing, and yet is logged: the other ranks wait for its mean.
+        rows = batch.valid if count else slice(None)
+        image, shown = batch.image[rows], fake[rows]
+        terms = {"reconstruction": self.reconstruction(shown, image)}
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual(shown, image)
+        self.log_validation(terms, batch_size=count)
         return {"index": batch.index, "valid": batch.valid, "image": batch.image, "reconstruction": fake}
 
     test_step = validation_step
