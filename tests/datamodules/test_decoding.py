@@ -1,4 +1,4 @@
-"""What becomes of pictures of every kind, as the table in docs/data.md says."""
+"""What becomes of pictures of every kind, the table in docs/data.md has the rest."""
 
 import io
 
