@@ -124,6 +124,20 @@ def test_a_picture_that_cannot_be_read_gets_no_caption_and_is_named(model, damag
     assert "03" in (tmp_path / "bad.tsv").read_text()
 
 
+def test_the_size_is_told_first_and_what_does_not_fit_is_not_begun(
+    model, whole, tmp_path, monkeypatch, capsys, contents
+):
+    with monkeypatch.context() as full:
+        full.setattr("textok.storage.space.shutil.disk_usage", lambda place: type("Usage", (), {"free": 2000}))
+        full.setattr(Captioner, "__call__", lambda *args: pytest.fail("an image was captioned"))
+        assert caption(model, tmp_path / "captions") == 1
+    assert "captions needs another" in capsys.readouterr().err
+    assert caption(model, tmp_path / "captions") == 0
+    told = capsys.readouterr().out
+    assert told.index("12 images, at most about 0.0 MB") < told.index("12 to caption here") < told.index("by the first")
+    assert contents(tmp_path / "captions") == contents(whole)
+
+
 def test_answers_are_tidied():
     assert tidy("a photo of\n a  red\tstar ", "A photo of", 75) == "a red star"
     assert tidy("a photo", "a photo of", 75) == "a photo"

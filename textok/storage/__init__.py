@@ -7,6 +7,7 @@ from textok.storage.lines import JsonLines
 from textok.storage.manifest import Manifest, require_match
 from textok.storage.mapped import map_tensors
 from textok.storage.shards import ShardWriter
+from textok.storage.space import require_space
 from textok.storage.strings import StringIndex, StringTable, pack, pack_index, strings_digest
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "pack",
     "pack_index",
     "require_match",
+    "require_space",
     "sha256",
     "strings_digest",
     "write_atomic",
