@@ -42,7 +42,7 @@ COMBINATIONS = {
     },
     **{
         f"tokenizer {name}": ([*BASE, "tokenizer.yaml", "textok/paper256.yaml", f"data/{name}.yaml"], None)
-        for name in ("imagenet256", "folder", "coco", "webdataset")
+        for name in ("imagenet256", "folder", "coco", "tuxpaint", "webdataset")
     },
     "tokenizer imagenet512": (
         [

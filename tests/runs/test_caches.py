@@ -21,8 +21,12 @@ from textok.storage import Manifest
 from textok.types import from_uint8
 
 
+def command_line(kind, output, *options):
+    return ["cache", kind, *options, "--output", str(output), "--shard_size", "8", "--batch_size", "4"]
+
+
 def cache(kind, output, *options):
-    return main(["cache", kind, *options, "--output", str(output), "--shard_size", "8", "--batch_size", "4"])
+    return main(command_line(kind, output, *options))
 
 
 @pytest.fixture(scope="session")
@@ -323,6 +327,20 @@ def test_at_ten_points_of_each_command(stage1, text, latents, tmp_path, killed, 
         assert command() == 0
         assert contents(tmp_path / str(point)) == contents(whole), point
     assert points >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["text", "latents"])
+def test_two_processes_of_which_one_was_killed_write_the_bytes_of_one(
+    stage1, text, latents, tmp_path, torchrun, contents, kind
+):
+    whole = text if kind == "text" else latents
+    options = stage1[0] if kind == "text" else [str(stage1[1]), "--dtype", "float32"]
+    command = command_line(kind, tmp_path / "killed", *options)
+    torchrun(command, kill_at=7)
+    assert (tmp_path / "killed" / "plan.json").is_file() and not (tmp_path / "killed" / "manifest.json").exists()
+    torchrun(command)
+    assert contents(tmp_path / "killed") == contents(whole)
 
 
 @pytest.mark.parametrize("kind", ["text", "latents"])

@@ -56,12 +56,14 @@ def model(tmp_path_factory):
     return str(folder)
 
 
-def caption(model, output, *options):
+def command_line(model, output, *options):
     shapes = ["--data", "ShapesDataModule", "--data.image_size", "16", "--data.num_train", "9", "--data.num_val", "3"]
     asked = ["--model.prompt", "a photo of", "--model.max_words", "8", "--model.max_new_tokens", "12"]
-    return main(
-        ["caption", *shapes, "--model.name", model, *asked, "--batch_size", "2", "--output", str(output), *options]
-    )
+    return ["caption", *shapes, "--model.name", model, *asked, "--batch_size", "2", "--output", str(output), *options]
+
+
+def caption(*args):
+    return main(command_line(*args))
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,21 @@ def test_a_killed_command_goes_on_to_the_same_bytes(model, whole, tmp_path, kill
     assert contents(tmp_path / "captions") == contents(whole)
     assert command() == 0
     assert contents(tmp_path / "captions") == contents(whole)
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_bytes_of_one_also_when_one_of_them_is_killed(
+    model, whole, tmp_path, torchrun, contents
+):
+    two = torchrun(command_line(model, tmp_path / "two"))
+    assert two.stdout.count("6 to caption here") == 1  # the first process tells its share
+    assert contents(tmp_path / "two") == contents(whole)
+    command = command_line(model, tmp_path / "killed")
+    torchrun(command, kill_at=2)
+    lines = (tmp_path / "killed" / "captions-1.jsonl").read_text().count("\n")
+    assert 2 <= lines < 6 and not (tmp_path / "killed" / "captions.jsonl").exists()
+    torchrun(command)
+    assert contents(tmp_path / "killed") == contents(whole)
 
 
 def test_a_batch_that_was_half_written_is_completed(model, whole, tmp_path, contents):
