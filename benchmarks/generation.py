@@ -126,11 +126,13 @@ def decode_gmac(image_size: int, num_tokens: int, text_dim: int, args: argparse.
         return count(lambda: pair.decode(latents, text)) / 2e9
 
 
-def measure(row: Row, dit: DiT, encode: Callable[[list[str]], TextTokens] | None, args: argparse.Namespace) -> Row:
+def measure(
+    row: Row, dit: DiT, encode: Callable[[list[str]], TextTokens] | None, text_dim: int, args: argparse.Namespace
+) -> None:
     """Fill in the seconds of a row from two pictures of a few steps, the first of which warms up."""
     pair: nn.Module = NoPair(row.num_tokens, dit.latent_dim)
     if encode is not None:
-        pair = make_pair(row.image_size, row.num_tokens, encode([""]).tokens.shape[-1], args).eval().to(args.device)
+        pair = make_pair(row.image_size, row.num_tokens, text_dim, args).eval().to(args.device)
     denoiser, read = Timed(dit, args.device), Timed(encode or (lambda captions: None), args.device)
     pair.decode = decode = Timed(pair.decode, args.device)
     normalizer = LatentNormalizer(dit.latent_dim)
@@ -145,7 +147,6 @@ def measure(row: Row, dit: DiT, encode: Callable[[list[str]], TextTokens] | None
     row.step_seconds = statistics.median(denoiser.spent[1:]) / args.batch
     if encode is not None:
         row.decode_seconds, row.text_seconds = decode.spent[-1] / args.batch, read.spent[-1] / args.batch
-    return row
 
 
 @torch.no_grad()
@@ -187,7 +188,7 @@ def main() -> None:
             if channels == 8:
                 row.decode_gmac = decode_gmac(image_size, num_tokens, network.config.d_model, args)
                 row.text_gmac = encoder_gmac * factors[image_size]
-            measure(row, dit, encode if channels == 8 else None, args)
+            measure(row, dit, encode if channels == 8 else None, network.config.d_model, args)
             row.text_seconds *= factors[image_size]
             rows.append(row)
             print(
