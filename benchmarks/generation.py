@@ -1,7 +1,8 @@
 """Seconds an image of DiT-XL over 32 to 256 latent tokens, against DiT-XL/2 over 256 and 1024 (the paper's figure 4).
 
     python benchmarks/generation.py [--timed-steps 2] [--output generation_speed]
-    python benchmarks/generation.py --width 64 --depth 2 --text google/t5-v1_1-small   # does it run?
+    python benchmarks/generation.py --timed-steps 0      # counts only, in seconds
+    python benchmarks/generation.py --width 64 --depth 2 --text google/t5-v1_1-small      # does it run?
 
 Both kinds of DiT are one class with the same blocks: DiT-XL/2 reads 2 x 2 patches of 4 channels, that is tokens of 16.
 Pictures are made by the library's own ``Generation``: text once a prompt, both branches of guidance in one batch, the
@@ -27,7 +28,7 @@ from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
-from generation_rows import FULL, QUICK, Row, plot, table
+from generation_rows import FULL, QUICK, Row, plot, table, work_table
 from torch import Tensor, nn
 
 from textok.diffusion import ConstantGuidance, GaussianDiffusion, Generation, LatentNormalizer, Sampler
@@ -126,11 +127,13 @@ def decode_gmac(image_size: int, num_tokens: int, text_dim: int, args: argparse.
         return count(lambda: pair.decode(latents, text)) / 2e9
 
 
-def measure(row: Row, dit: DiT, encode: Callable[[list[str]], TextTokens] | None, args: argparse.Namespace) -> Row:
+def measure(
+    row: Row, dit: DiT, encode: Callable[[list[str]], TextTokens] | None, text_dim: int, args: argparse.Namespace
+) -> None:
     """Fill in the seconds of a row from two pictures of a few steps, the first of which warms up."""
     pair: nn.Module = NoPair(row.num_tokens, dit.latent_dim)
     if encode is not None:
-        pair = make_pair(row.image_size, row.num_tokens, encode([""]).tokens.shape[-1], args).eval().to(args.device)
+        pair = make_pair(row.image_size, row.num_tokens, text_dim, args).eval().to(args.device)
     denoiser, read = Timed(dit, args.device), Timed(encode or (lambda captions: None), args.device)
     pair.decode = decode = Timed(pair.decode, args.device)
     normalizer = LatentNormalizer(dit.latent_dim)
@@ -145,7 +148,6 @@ def measure(row: Row, dit: DiT, encode: Callable[[list[str]], TextTokens] | None
     row.step_seconds = statistics.median(denoiser.spent[1:]) / args.batch
     if encode is not None:
         row.decode_seconds, row.text_seconds = decode.spent[-1] / args.batch, read.spent[-1] / args.batch
-    return row
 
 
 @torch.no_grad()
@@ -156,7 +158,7 @@ def main() -> None:
     parser.add_argument("--heads", type=int, help="attention heads (16 at 1152, else width / 64)")
     parser.add_argument("--text", default="google/t5-v1_1-xl", help="text encoder that is timed")
     parser.add_argument("--text-tokens", type=int, default=128)
-    parser.add_argument("--timed-steps", type=int, default=2, help="steps of a walk, at least 2; two walks a model")
+    parser.add_argument("--timed-steps", type=int, default=2, help="steps of a walk, two walks a model; 0 counts only")
     parser.add_argument("--batch", type=int, default=1, help="images at once")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -167,7 +169,10 @@ def main() -> None:
     args.heads = args.heads or (16 if args.width == 1152 else max(1, args.width // 64))
 
     begin = time.perf_counter()
-    network = text_network(args.text, args.text_tokens, args.device)
+    if args.timed_steps == 1 or args.timed_steps < 0:
+        parser.error(f"--timed-steps is {args.timed_steps}: the first step warms up, so take 0 or at least 2")
+    device = args.device if args.timed_steps else torch.device("meta")
+    network = text_network(args.text, args.text_tokens, device)
     encoder_gmac = text_gmac(args.text, args.text_tokens)
     # The paper's encoder at 512² is XXL.
     large = args.text.replace("xl", "xxl") if args.text.endswith("-xl") else args.text
@@ -180,16 +185,19 @@ def main() -> None:
 
     rows = []
     for num_tokens, channels, image_sizes in MODELS:
-        dit = make_dit(num_tokens, channels, args).eval().to(args.device)
+        with device if device.type == "meta" else torch.device("cpu"):
+            dit = make_dit(num_tokens, channels, args).eval().to(device)
         for image_size in image_sizes:
             row = Row("TexTok" if channels == 8 else "DiT-XL/2", image_size, num_tokens)
             row.step_gmac = dit_gmac(num_tokens, channels, args)
             if channels == 8:
                 row.decode_gmac = decode_gmac(image_size, num_tokens, network.config.d_model, args)
                 row.text_gmac = encoder_gmac * factors[image_size]
-            measure(row, dit, encode if channels == 8 else None, args)
-            row.text_seconds *= factors[image_size]
             rows.append(row)
+            if not args.timed_steps:
+                continue
+            measure(row, dit, encode if channels == 8 else None, network.config.d_model, args)
+            row.text_seconds *= factors[image_size]
             print(
                 f"{row.name} {num_tokens}, {image_size}²: measured at {time.perf_counter() - begin:.0f} s", flush=True
             )
@@ -197,10 +205,12 @@ def main() -> None:
         del dit  # two of them need not fit
     rows.sort(key=lambda row: (row.image_size, row.name != "TexTok", row.num_tokens))
 
+    print(f"DiT of {parameters / 1e6:.0f} M parameters; text by {args.text} at 256², {large} at 512²\n")
+    print(work_table(rows))
+    if not args.timed_steps:
+        return
     setting = f"{args.device}, torch {torch.__version__}, {args.threads} threads, batch of {args.batch}"
-    print(f"\n{setting}; DiT of {parameters / 1e6:.0f} M parameters")
-    print(f"two walks of {args.timed_steps} steps were timed, {FULL} and {QUICK} steps are extrapolated")
-    print(f"text: {args.text}, {encoder_gmac:.1f} GMAC a prompt; at 512² {large} by its GMAC\n")
+    print(f"\n{setting}; two walks of {args.timed_steps} steps were timed, {FULL} and {QUICK} are extrapolated\n")
     print(table(rows))
     record = {"setting": setting, "parameters": parameters, "timed_steps": args.timed_steps, "text": args.text}
     full = {"rows": [asdict(row) | {f"seconds_{n}_steps": row.seconds(n) for n in (FULL, QUICK)} for row in rows]}

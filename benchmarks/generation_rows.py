@@ -41,25 +41,41 @@ class Row:
         """An image of so many steps."""
         return self.text_seconds + num_steps * self.step_seconds + self.decode_seconds
 
+    def gmac(self, num_steps: int) -> float:
+        """10⁹ MACs of an image of so many guided steps."""
+        return self.text_gmac + 2 * num_steps * self.step_gmac + self.decode_gmac
+
     def text_share(self, num_steps: int) -> float:
+        """The text encoder's share of the seconds."""
         return self.text_seconds / self.seconds(num_steps)
 
 
 def table(rows: list[Row]) -> str:
-    lines = [
-        f"{'':<26}{'GMAC':>8}{'fewer':>8}{'step':>9}{'decode':>9}{'text':>8}{f'{FULL} steps':>12}{'faster':>8}"
-        f"{'text':>7}{f'{QUICK} steps':>11}{'faster':>8}{'text':>7}",
-        f"{'':<26}{'a step':>8}{'':>8}{'s':>9}{'s':>9}{'s':>8}{'s an image':>12}{'':>8}{'share':>7}{'s an image':>11}"
-        f"{'':>8}{'share':>7}",
-    ]
+    """What an image costs by the clock."""
+    lines = [f"{'seconds':<24}{'a step':>9}{'decode':>9}{'text':>8}"]
+    lines[0] += "".join(f"{f'{steps} steps':>13}{'faster':>8}{'text':>7}" for steps in (FULL, QUICK))
     for row in rows:
         base = next(each for each in rows if each.name != "TexTok" and each.image_size == row.image_size)
-        parts = [f"{f'{row.name} {row.num_tokens}, {row.image_size}²':<26}{row.step_gmac:>8.4g}"]
-        parts += [f"{base.step_gmac / row.step_gmac:>7.1f}x{row.step_seconds:>9.3f}{row.decode_seconds:>9.3f}"]
-        parts += [f"{row.text_seconds:>8.3f}"]
-        for steps, wide in ((FULL, 12), (QUICK, 11)):
+        parts = [f"{f'{row.name} {row.num_tokens}, {row.image_size}²':<24}{row.step_seconds:>9.3f}"]
+        parts += [f"{row.decode_seconds:>9.3f}{row.text_seconds:>8.3f}"]
+        for steps in (FULL, QUICK):
             faster = base.seconds(steps) / row.seconds(steps)
-            parts.append(f"{row.seconds(steps):>{wide}.2f}{faster:>7.1f}x{row.text_share(steps):>7.1%}")
+            parts.append(f"{row.seconds(steps):>13.2f}{faster:>7.1f}x{row.text_share(steps):>7.1%}")
+        lines.append("".join(parts))
+    return "\n".join(lines)
+
+
+def work_table(rows: list[Row]) -> str:
+    """What an image costs by MACs, which no machine changes."""
+    lines = [f"{'GMAC':<24}{'a step':>9}{'fewer':>8}{'decode':>9}{'text':>8}"]
+    lines[0] += "".join(f"{f'{steps} steps':>13}{'fewer':>8}{'text':>7}" for steps in (FULL, QUICK))
+    for row in rows:
+        base = next(each for each in rows if each.name != "TexTok" and each.image_size == row.image_size)
+        parts = [f"{f'{row.name} {row.num_tokens}, {row.image_size}²':<24}{row.step_gmac:>9.4g}"]
+        parts += [f"{base.step_gmac / row.step_gmac:>7.1f}x{row.decode_gmac:>9.1f}{row.text_gmac:>8.1f}"]
+        for steps in (FULL, QUICK):
+            fewer = base.gmac(steps) / row.gmac(steps)
+            parts.append(f"{row.gmac(steps):>13,.0f}{fewer:>7.1f}x{row.text_gmac / row.gmac(steps):>7.1%}")
         lines.append("".join(parts))
     return "\n".join(lines)
 

@@ -93,6 +93,7 @@ COMBINATIONS = {
             ("minilm", 384),
         )
     },
+    "tokenizer random": ([*TOKENIZER, "text_encoder/random.yaml"], 176.20 + 2 * (384 - 2048) * 768e-6),
     "tokenizer clip": (
         [*TOKENIZER, "text_encoder/clip_l.yaml"],
         176.20 + 2 * (768 - 2048) * 768e-6 - 2 * (128 - 77) * 768e-6,

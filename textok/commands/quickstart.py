@@ -76,7 +76,6 @@ def show(stages: dict[str, Path]) -> None:
     from rich.table import Table
 
     tokenizer, generator = (json.loads((folder / "metrics.json").read_text()) for folder in stages.values())
-    second = "text" if "text" in stages else "generator"
     table = Table(title="textok quickstart", show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")  # a path that is cut off helps nobody
@@ -90,21 +89,23 @@ def show(stages: dict[str, Path]) -> None:
         table.add_row(f"held-out, {caption}", quality)
     table.add_section()
     table.add_row("reconstructions", str(stages["tokenizer"] / "pictures" / "reconstruction.png"))
-    if second == "text":
-        add_prompts(table, stages["text"])
+    if "text" in stages:
+        more = add_prompts(table, stages["text"])
     else:
         table.add_row("samples", str(stages["generator"] / "pictures" / "samples.png"))
+        more = f"textok generate {stages['generator']} --label 0 --num_images 4"
     table.add_row("curves", "\n".join(str(folder / "curves.csv") for folder in stages.values()))
     table.add_row("checkpoints", "\n".join(str(folder / "checkpoints") for folder in stages.values()))
     Console().print(table)
+    Console().print(f"more pictures: {more}", soft_wrap=True, markup=False, highlight=False)  # to be copied, not cut
 
 
-def add_prompts(table: Table, folder: Path) -> None:
-    """Where the grid of prompts is, what training knows of them, and how to ask for more."""
+def add_prompts(table: Table, folder: Path) -> str:
+    """Where the grid of prompts is and what training knows of them; returns the command that asks for more."""
     captions = json.loads((folder / "pictures" / "prompts.json").read_text())["captions"]
     known = [entry["own"] for entry in captions if entry["seen"]]
     new = [entry["own"] for entry in captions if not entry["seen"]]
     table.add_row("samples of prompts", str(folder / "pictures" / "prompts.png"))
     for name, prompts in (("training captions", known), ("not in training", new)):
         table.add_row(f"{len(prompts)} {name}", ", ".join(prompt.split(",")[0] for prompt in prompts))
-    table.add_row("your own", f'textok generate {folder} --prompt "{new[0]}" --num_images 4')
+    return f'textok generate {folder} --prompt "{new[0]}" --num_images 4'
