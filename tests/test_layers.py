@@ -20,13 +20,14 @@ MAY_IMPORT = {
     "losses": ({"types", "frozen"}, {"lpips", "timm"}),
     "diffusion": ({"types", "noise"}, {"diffusers"}),
     "metrics": ({"types", "frozen", "storage"}, {"torchmetrics", "torch_fidelity", "lpips", "transformers"}),
-    "modules": ({"types", "noise", "models", "losses", "diffusion", "frozen", "optim"}, {"lightning"}),
+    "strategies": ({"types", "storage"}, {"lightning"}),
+    "modules": ({"types", "noise", "storage", "models", "losses", "diffusion", "frozen", "optim"}, {"lightning"}),
     "datamodules": ({"types", "storage"}, {"lightning", "webdataset"}),
     "callbacks": ({"types", "metrics", "storage"}, {"lightning"}),
     "pipeline": ({"types", "models", "diffusion", "frozen", "storage"}, set()),
     "runs": (
         {"types", "models", "losses", "diffusion", "frozen", "noise", "optim", "metrics", "storage", "modules"}
-        | {"datamodules", "callbacks", "pipeline"},
+        | {"datamodules", "callbacks", "pipeline", "strategies"},
         LIBRARIES,
     ),
 }

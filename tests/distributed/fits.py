@@ -16,6 +16,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
+from torch.distributed.tensor import DTensor
+from torch.utils._pytree import tree_map_only
 
 from textok.callbacks import EMA, AtomicCheckpointIO, Watchdog
 from textok.datamodules import ShapesDataModule
@@ -24,6 +26,7 @@ from textok.losses import R1, LeCAM
 from textok.models import DiT, KLBottleneck, StyleGANDiscriminator, T5TextEncoder, TexTok
 from textok.modules import AdversarialStage, GeneratorModule, TokenizerModule
 from textok.optim import WarmupCosine
+from textok.strategies import FullySharded
 
 STEPS = 4
 PAIR = partial(TexTok, num_latents=4, patch_size=4, width=32, depth=2, num_heads=2, bottleneck=KLBottleneck)
@@ -72,11 +75,13 @@ class Result:
         losses: The logged terms of each step, means over the processes.
         state: Weights of all networks and averages, whole.
         optimizers: States of the optimisers, whole.
+        sharded: Names of the parameters that were spread over the processes.
     """
 
     losses: list[dict[str, float]]
     state: dict[str, torch.Tensor]
     optimizers: list[dict[str, Any]]
+    sharded: list[str]
 
 
 class Curve(Callback):
@@ -181,8 +186,10 @@ def run(fit: Fit, devices: int = 1) -> Result:
             trainer.save_checkpoint(fit.save)
         state = trainer.strategy.lightning_module_state_dict()
         optimizers = [trainer.strategy.optimizer_state(optimizer) for optimizer in trainer.optimizers]
-        state = {name: value.full_tensor() if hasattr(value, "full_tensor") else value for name, value in state.items()}
-        return Result(curve.losses, {name: value.clone() for name, value in state.items()}, optimizers)
+        state, optimizers = tree_map_only(DTensor, DTensor.full_tensor, (state, optimizers))
+        state = {name: value.clone() for name, value in state.items() if value is not None}
+        sharded = [name for name, value in module.named_parameters() if isinstance(value, DTensor)]
+        return Result(curve.losses, state, optimizers, sharded)
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -230,3 +237,8 @@ def largest_differences(a: Result, b: Result) -> tuple[float, float]:
         )
     weights = max(float((a.state[name].double() - b.state[name].double()).abs().max()) for name in a.state)
     return losses, weights
+
+
+def fsdp(save_sharded: bool = False) -> FullySharded:
+    """The strategy of configs/overlays/fsdp.yaml."""
+    return FullySharded(save_sharded)

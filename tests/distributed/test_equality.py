@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from fits import Fit, ddp, largest_differences, run, run_on
+from fits import Fit, ddp, fsdp, largest_differences, run, run_on
 
 from textok.losses import R1
 from textok.modules import AdversarialStage
@@ -22,16 +22,17 @@ def compare(name, double, one, other, capsys):
     losses, weights = largest_differences(one, other)
     with capsys.disabled():
         kind = "float64" if double else "float32"
-        print(f"\n| {name:<66} | {kind} | {losses:.1e} | {weights:.1e} |", end="")
+        print(f"\n| {name:<60} | {kind} | {losses:.1e} | {weights:.1e} |", end="")
     assert losses <= BOUNDS[double] and weights <= BOUNDS[double]
 
 
 def moved(result, start):
     """Whether every network of a run, its averages too, has learned something."""
     kinds = {name.split(".")[0] for name in start.state}
+    learning = {"dit", "ema"} if "dit" in kinds else {"textok", "ema", "discriminator", "lecam"}
     return all(
         any(not torch.equal(result.state[n], start.state[n]) for n in start.state if n.startswith(f"{kind}."))
-        for kind in {"dit", "ema"} if "dit" in kinds else {"textok", "ema", "discriminator", "lecam"}
+        for kind in learning
     )
 
 
@@ -47,7 +48,7 @@ def test_two_processes_and_micro_batches(stage, double, t5_folder, tmp_path, cap
     halves = run(fit(batch_size=4, accumulate=2, **plain))
     compare(f"{stage}: 2 processes (DDP) of 4 = 1 process of 8", double, one, two, capsys)
     compare(f"{stage}: 2 micro-batches of 4 = 1 batch of 8", double, whole, halves, capsys)
-    compare(f"{stage}: 2 processes (DDP) of 2 micro-batches of 2 = 1 batch of 8", double, whole, four, capsys)
+    compare(f"{stage}: 2 processes (DDP) of 2 x 2 = 1 batch of 8", double, whole, four, capsys)
     assert moved(one, run(fit(batch_size=8, stop=2)))
 
 
@@ -59,3 +60,16 @@ def test_the_adaptive_weight_and_a_fused_optimizer(t5_folder, tmp_path, capsys):
     (two,) = run_on(2, [fit(batch_size=4, strategy=ddp)], tmp_path)
     assert all("train/adaptive_weight" in step for step in one.losses)
     compare("tokenizer: the same with adaptive weight and fused Adam", True, one, two, capsys)
+
+
+@pytest.mark.parametrize("double", [True, False], ids=["float64", "float32"])
+@pytest.mark.parametrize("stage", ["tokenizer", "generator"])
+def test_sharded_weights(stage, double, t5_folder, tmp_path, capsys):
+    fused = {"optimizer": partial(torch.optim.AdamW, lr=1e-3, fused=True)}
+    fit = partial(Fit, t5_folder, stage, double=double)
+    fits = [fit(batch_size=4, strategy=strategy) for strategy in (ddp, fsdp)]
+    fits += [fit(batch_size=2, accumulate=2, strategy=strategy, choices=fused) for strategy in (ddp, fsdp)]
+    plain, sharded, plain_halves, sharded_halves = run_on(2, fits, tmp_path)
+    compare(f"{stage}: FSDP on 2 processes = DDP on 2", double, plain, sharded, capsys)
+    compare(f"{stage}: the same with 2 micro-batches, fused AdamW", double, plain_halves, sharded_halves, capsys)
+    assert sharded.sharded and not plain.sharded
