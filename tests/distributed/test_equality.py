@@ -7,9 +7,10 @@ from functools import partial
 
 import pytest
 import torch
+import torch.distributed as dist
 from fits import Fit, ddp, fsdp, largest_differences, run, run_on
 
-from textok.losses import R1
+from textok.losses import R1, L2Loss
 from textok.modules import AdversarialStage
 
 pytestmark = pytest.mark.slow
@@ -73,3 +74,31 @@ def test_sharded_weights(stage, double, t5_folder, tmp_path, capsys):
     compare(f"{stage}: FSDP on 2 processes = DDP on 2", double, plain, sharded, capsys)
     compare(f"{stage}: the same with 2 micro-batches, fused AdamW", double, plain_halves, sharded_halves, capsys)
     assert sharded.sharded and not plain.sharded
+
+
+class BrokenOnOneRank(L2Loss):
+    """L2 whose value is NaN at its second call on the last process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, reconstruction, image):
+        self.calls += 1
+        broken = self.calls == 2 and dist.get_rank() == dist.get_world_size() - 1
+        return super().forward(reconstruction, image) * (float("nan") if broken else 1.0)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_step_that_breaks_on_one_process_is_skipped_on_all(fused, t5_folder, tmp_path, capsys):
+    adam = partial(torch.optim.Adam, lr=1e-3, fused=fused)
+    fits = [
+        Fit(t5_folder, strategy=strategy, choices={"reconstruction": BrokenOnOneRank(), "optimizer": adam})
+        for strategy in (ddp, fsdp)
+    ]
+    plain, sharded = run_on(2, fits, tmp_path)
+    assert [step["train/skipped_steps"] for step in sharded.losses] == [0, 1, 1, 1]
+    plain.losses, sharded.losses = ([step for i, step in enumerate(r.losses) if i != 1] for r in (plain, sharded))
+    name = f"tokenizer: FSDP = DDP, a step skipped, {'fused' if fused else 'plain'} Adam"
+    compare(name, True, plain, sharded, capsys)
+    assert all(value.isfinite().all() for value in sharded.state.values())
