@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import warnings
@@ -20,6 +21,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils._pytree import tree_map_only
 
 from textok.callbacks import EMA, AtomicCheckpointIO, Watchdog
+from textok.cli import main
 from textok.datamodules import ShapesDataModule
 from textok.diffusion import GaussianDiffusion, Sampler
 from textok.losses import R1, LeCAM
@@ -200,20 +202,34 @@ def run_on(ranks: int, fits: list[Fit], folder: Path) -> list[Result]:
     The processes are started as torchrun starts them: each finds its number in the environment.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.start_processes(_one_of, args=(ranks, port, fits, folder), nprocs=ranks, start_method="fork")
+    processes = _start(_fits_of, ranks, fits, folder)
+    while not processes.join():
+        pass
     return torch.load(folder / "results.pt", weights_only=False)
 
 
-def _one_of(rank: int, ranks: int, port: int, fits: list[Fit], folder: Path) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "GROUP_RANK": "0"}
-    os.environ |= {"LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "GLOO_SOCKET_IFNAME": "lo"}
+def _start(function: Callable, ranks: int, *args: Any) -> mp.ProcessContext:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return mp.start_processes(function, args=(ranks, port, *args), nprocs=ranks, join=False, start_method="fork")
+
+
+def _fits_of(rank: int, ranks: int, port: int, fits: list[Fit], folder: Path) -> None:
+    _as_torchrun(rank, ranks, port)
     results = [run(fit, ranks) for fit in fits]
     if rank == 0:
         torch.save(results, folder / "results.pt")
+    _leave()
+
+
+def _as_torchrun(rank: int, ranks: int, port: int) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "GROUP_RANK": "0"}
+    os.environ |= {"LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def _leave() -> None:
     dist.barrier()
     # No clean-up: threads of process groups may outlive it, and then end the process badly.
     os._exit(0)
@@ -221,7 +237,7 @@ def _one_of(rank: int, ranks: int, port: int, fits: list[Fit], folder: Path) -> 
 
 def ddp() -> DDPStrategy:
     """The strategy of configs/overlays/ddp.yaml."""
-    return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+    return DDPStrategy(gradient_as_bucket_view=True)
 
 
 def largest_differences(a: Result, b: Result) -> tuple[float, float]:
@@ -242,3 +258,20 @@ def largest_differences(a: Result, b: Result) -> tuple[float, float]:
 def fsdp(save_sharded: bool = False) -> FullySharded:
     """The strategy of configs/overlays/fsdp.yaml."""
     return FullySharded(save_sharded)
+
+
+def commands_on(ranks: int, commands: list[list[str]], folder: Path) -> list[int]:
+    """Run command lines of textok one after another on several processes; the first one's exit codes."""
+    processes = _start(_command_of, ranks, commands, folder)
+    while not processes.join():
+        pass
+    return json.loads((folder / "codes.json").read_text())
+
+
+def _command_of(rank: int, ranks: int, port: int, commands: list[list[str]], folder: Path) -> None:
+    _as_torchrun(rank, ranks, port)
+    torch.set_num_threads(1)
+    codes = [main(command) for command in commands]
+    if rank == 0:
+        (folder / "codes.json").write_text(json.dumps(codes))
+    _leave()

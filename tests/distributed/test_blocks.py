@@ -22,15 +22,12 @@ def test_an_option_of_blocks_changes_nothing(stage, option, t5_folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", [ddp, fsdp])
-def test_options_of_blocks_on_two_processes(strategy, t5_folder, tmp_path):
-    fits = [
-        partial(Fit, t5_folder, stage, strategy=strategy)(choices=choices)
-        for stage in ("tokenizer", "generator")
-        for choices in ({}, OPTIONS["both"])
-    ]
-    results = run_on(2, fits, tmp_path)
-    for plain, other in (results[:2], results[2:]):
+def test_options_of_blocks_on_two_processes(t5_folder, tmp_path):
+    choices = OPTIONS["both"]
+    fits = [Fit(t5_folder, strategy=ddp), Fit(t5_folder, strategy=ddp, choices=choices)]
+    fits += [Fit(t5_folder, strategy=fsdp, choices=choices)]
+    plain, *others = run_on(2, fits, tmp_path)
+    for other in others:
         losses, weights = largest_differences(plain, other)
         assert losses < 1e-12 and weights < 1e-9
 

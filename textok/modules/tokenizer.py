@@ -265,12 +265,14 @@ class TokenizerModule(TrainingModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         fake = self.ema(batch.image, self.encode_text(batch), batch.label)[0]
-        image, shown = batch.image[batch.valid], fake[batch.valid]
-        if len(image):
-            terms = {"reconstruction": self.reconstruction(shown, image)}
-            if self.perceptual is not None:
-                terms["perceptual"] = self.perceptual(shown, image)
-            self.log_validation(terms, batch_size=len(image))
+        count = int(batch.valid.sum())
+        # A rank whose batch only pads logs, too, with no weight: the others wait for it when the means are taken.
+        rows = batch.valid if count else slice(0, 1)
+        image, shown = batch.image[rows], fake[rows]
+        terms = {"reconstruction": self.reconstruction(shown, image)}
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual(shown, image)
+        self.log_validation(terms, batch_size=count)
         return {"index": batch.index, "valid": batch.valid, "image": batch.image, "reconstruction": fake}
 
     test_step = validation_step
