@@ -12,20 +12,22 @@ LIBRARIES = {"lightning", "torchmetrics", "torch_fidelity", "lpips", "diffusers"
 #: Part → (parts of ours it may import, libraries of the field it may import). Parts not named here are not restricted.
 MAY_IMPORT = {
     "types": (set(), set()),
+    "noise": (set(), set()),
     "optim": (set(), set()),
     "frozen": ({"types"}, {"timm"}),
     "storage": ({"types"}, set()),
-    "models": ({"types", "frozen"}, {"timm", "transformers"}),
+    "models": ({"types", "noise", "frozen"}, {"timm", "transformers"}),
     "losses": ({"types", "frozen"}, {"lpips", "timm"}),
-    "diffusion": ({"types"}, {"diffusers"}),
+    "diffusion": ({"types", "noise"}, {"diffusers"}),
     "metrics": ({"types", "frozen", "storage"}, {"torchmetrics", "torch_fidelity", "lpips", "transformers"}),
-    "modules": ({"types", "models", "losses", "diffusion", "frozen", "optim"}, {"lightning"}),
+    "strategies": ({"types", "storage"}, {"lightning"}),
+    "modules": ({"types", "noise", "storage", "models", "losses", "diffusion", "frozen", "optim"}, {"lightning"}),
     "datamodules": ({"types", "storage"}, {"lightning", "webdataset"}),
     "callbacks": ({"types", "metrics", "storage"}, {"lightning"}),
     "pipeline": ({"types", "models", "diffusion", "frozen", "storage"}, set()),
     "runs": (
-        {"types", "models", "losses", "diffusion", "frozen", "optim", "metrics", "storage", "modules"}
-        | {"datamodules", "callbacks", "pipeline"},
+        {"types", "models", "losses", "diffusion", "frozen", "noise", "optim", "metrics", "storage", "modules"}
+        | {"datamodules", "callbacks", "pipeline", "strategies"},
         LIBRARIES,
     ),
 }

@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": ("textok.commands.train", "write a run's latents (stage 1) or samples (stage 2) to shards"),
     "evaluate": ("textok.commands.evaluate", "rFID, PSNR, SSIM of a tokenizer; gFID of a generator"),
     "export": ("textok.commands.export", "a run's averaged weights as a folder for the library and a hub"),
+    "convert": ("textok.commands.convert", "a checkpoint whole, in parts, or its weights as safetensors"),
     "generate": ("textok.commands.generate", "pictures of a prompt or a class"),
     "reconstruct": ("textok.commands.reconstruct", "pictures through the tokenizer and back"),
     "encode": ("textok.commands.encode", "pictures to latent tokens in a file"),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from textok.storage import atomic_path
+from textok.storage import atomic_path, is_sharded, read_sharded
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -52,6 +52,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ValueError: If the file holds anything but tensors and plain values.
         """
         try:
+            if is_sharded(path):
+                return read_sharded(path)
             return super().load_checkpoint(path, map_location=map_location, weights_only=True)
         except pickle.UnpicklingError as error:
             raise ValueError(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from textok.diffusion.process import Denoiser, DiffusionProcess
 from textok.diffusion.times import LogitNormalTime, TimeDistribution
+from textok.noise import normal_like
 from textok.types import Condition
 
 
@@ -47,7 +48,7 @@ class RectifiedFlow(DiffusionProcess):
         return {**clock, **{name: value for name, value in where_known.items() if name in accepted}}
 
     def terms(self, denoiser: Denoiser, latents: Tensor, condition: Condition) -> dict[str, Tensor]:
-        return self.terms_at(denoiser, latents, condition, self.time(latents), torch.randn_like(latents))
+        return self.terms_at(denoiser, latents, condition, self.time(latents), normal_like(latents))
 
     def terms_at(
         self, denoiser: Denoiser, latents: Tensor, condition: Condition, time: Tensor, noise: Tensor

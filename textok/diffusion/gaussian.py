@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from textok.diffusion.process import Denoiser, DiffusionProcess
+from textok.noise import integer_rows, normal_like
 from textok.types import Condition
 
 
@@ -90,8 +91,8 @@ class GaussianDiffusion(DiffusionProcess):
         return {**required, **{name: value for name, value in where_known.items() if name in accepted}}
 
     def terms(self, denoiser: Denoiser, latents: Tensor, condition: Condition) -> dict[str, Tensor]:
-        t = torch.randint(self.num_timesteps, latents.shape[:1], device=latents.device)
-        return self.terms_at(denoiser, latents, condition, t, torch.randn_like(latents))
+        t = integer_rows(self.num_timesteps, latents)
+        return self.terms_at(denoiser, latents, condition, t, normal_like(latents))
 
     def terms_at(
         self, denoiser: Denoiser, latents: Tensor, condition: Condition, t: Tensor, noise: Tensor

@@ -43,7 +43,7 @@ class DiffusionProcess(nn.Module, ABC):
 
     @abstractmethod
     def terms(self, denoiser: Denoiser, latents: Tensor, condition: Condition) -> dict[str, Tensor]:
-        """Draw times and noise from torch's global generator and measure the denoiser.
+        """Draw times and noise by :mod:`textok.noise` and measure the denoiser.
 
         Args:
             denoiser: The network that learns.

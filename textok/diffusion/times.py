@@ -7,20 +7,22 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from textok.noise import normal_rows, uniform_rows
+
 
 class TimeDistribution(nn.Module, ABC):
     """Base of all distributions of training times."""
 
     @abstractmethod
     def forward(self, like: Tensor) -> Tensor:
-        """Draw (B,) float times in [0, 1] for a (B, …) batch, from torch's global generator and on its device."""
+        """Draw (B,) float times in [0, 1] for a (B, …) batch, by :mod:`textok.noise` and on its device."""
 
 
 class UniformTime(TimeDistribution):
     """All times alike (Liu et al. 2023, "Flow Straight and Fast", eq. 1)."""
 
     def forward(self, like: Tensor) -> Tensor:
-        return torch.rand(len(like), device=like.device)
+        return uniform_rows(like)
 
 
 class LogitNormalTime(TimeDistribution):
@@ -39,4 +41,4 @@ class LogitNormalTime(TimeDistribution):
         self.mean, self.std = mean, std
 
     def forward(self, like: Tensor) -> Tensor:
-        return torch.sigmoid(self.mean + self.std * torch.randn(len(like), device=like.device))
+        return torch.sigmoid(self.mean + self.std * normal_rows(like))

@@ -18,6 +18,7 @@ def adaptive_weight(
     last_layer: Tensor,
     limit: float = 1e4,
     eps: float = 1e-4,
+    scale: Tensor | float = 1.0,
 ) -> Tensor:
     """The ratio of two gradient norms at the last layer, |∇ reconstruction| / (|∇ adversarial| + ε), in [0, limit].
 
@@ -30,12 +31,13 @@ def adaptive_weight(
         last_layer: Weight of the generator's last layer.
         limit: Upper bound of the weight.
         eps: Keeps the ratio finite where the adversarial gradient vanishes.
+        scale: Factor of both losses on their way back, that of a gradient scaler: float16 has nothing below 6e-8.
 
     Returns:
         The weight of the adversarial loss, a scalar without gradient.
     """
     norms = []
     for loss in (reconstruction_loss, adversarial_loss):
-        (gradient,) = torch.autograd.grad(loss, last_layer, retain_graph=True)
-        norms.append(mean_over_ranks(full(gradient)).norm())
+        (gradient,) = torch.autograd.grad(loss * scale, last_layer, retain_graph=True)
+        norms.append(mean_over_ranks(full(gradient)).norm() / scale)
     return (norms[0] / (norms[1] + eps)).clamp(0.0, limit).detach()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 
 @torch.no_grad()
@@ -19,3 +22,17 @@ def mean_over_ranks(x: Tensor) -> Tensor:
     total = x.clone()
     dist.all_reduce(total)
     return total / dist.get_world_size()
+
+
+@torch.no_grad()
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace gradients by their means over all processes, in one piece; nothing to do where there is only one.
+
+    Every rank must call it, with gradients of the same parameters.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if gradients:
+        flat = _flatten_dense_tensors(gradients)
+        torch._foreach_copy_(gradients, list(_unflatten_dense_tensors(mean_over_ranks(flat), gradients)))

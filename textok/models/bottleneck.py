@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from textok.noise import normal_like
+
 
 class Bottleneck(nn.Module, ABC):
     """Base of all bottlenecks, built as ``bottleneck(width)``.
@@ -67,7 +69,7 @@ class NoisyBottleneck(PlainBottleneck):
         latents, penalty = super().forward(h)
         latents = self.norm(latents)
         if self.training:
-            latents = latents + self.std * torch.randn_like(latents)
+            latents = latents + self.std * normal_like(latents)
         return latents, penalty
 
 
@@ -90,7 +92,7 @@ class KLBottleneck(Bottleneck):
         # The usual bounds (e^-30 … e^20) keep exp() finite in bf16 and in float32.
         log_variance = log_variance.clamp(-30.0, 20.0)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
-        penalty = kl.float().sum(dim=(1, 2)).mean()  # nats an image
+        penalty = kl.to(torch.promote_types(kl.dtype, torch.float32)).sum(dim=(1, 2)).mean()  # nats an image
         if not self.training:
             return mean, penalty
-        return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean), penalty
+        return mean + torch.exp(0.5 * log_variance) * normal_like(mean), penalty

@@ -6,6 +6,7 @@ adaptive layer norm whose gates start at zero (adaLN-Zero): an untrained block c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -169,6 +170,11 @@ class DiT(nn.Module):
             label = torch.where(condition.drop, null, label)
         # DiT applies this SiLU in every block; once is the same.
         return Context(vector=silu(self.embed_time(t) + self.embed_class(label)))
+
+    def units(self) -> Iterator[nn.Module]:
+        """The parts to shard, inner before outer; each is only ever used through its ``forward``."""
+        yield from self.blocks
+        yield self
 
     def init_weights(self) -> None:
         """DiT's initialisation: Xavier-uniform linear layers, N(0, 0.02²) embeddings, everything behind a gate zero."""

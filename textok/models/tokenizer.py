@@ -218,6 +218,12 @@ class TexTok(nn.Module):
         yield from self.tokenizer.trunk.blocks
         yield from self.detokenizer.trunk.blocks
 
+    def units(self) -> Iterator[nn.Module]:
+        """The parts to shard, inner before outer; each is only ever used through its ``forward``."""
+        yield from self.blocks()
+        yield self.tokenizer
+        yield self.detokenizer
+
     def encode(self, images: Tensor, text: TextTokens | None = None, label: Tensor | None = None) -> Tensor:
         """Images (B, 3, H, W) in [−1, 1] → latents (B, K, Z)."""
         return self._encode(images, text, label)[0]

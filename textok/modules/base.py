@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,9 +14,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from textok.losses.ranks import mean_over_ranks
+from textok.losses.precision import full
+from textok.losses.ranks import average_gradients, mean_over_ranks
 from textok.models import TexTok
 from textok.models.text_encoder import TextEncoder
+from textok.modules.blocks import checkpoint_block, compile_block
+from textok.modules.sharding import clip_gradients, gradient_norm, shard, unreduced
+from textok.noise import rows_of
 from textok.optim import parameter_groups
 from textok.types import Batch, ServesText, Sizes, TextTokens, mix_seed
 
@@ -32,8 +37,11 @@ class TrainingModule(LightningModule):
         image_size: Height and width of the images.
         num_classes: Classes of the data.
         accumulate: Micro-batches of a step.
-        seed: Seed of all noise; every step draws from (seed, step, micro-batch, rank).
+        seed: Seed of all noise; a step draws from (seed, step) for its whole batch, each rank keeps its own rows.
         compile_blocks: Compile each transformer block; worth its start-up time on a GPU only.
+        checkpoint_blocks: Keep only the input of each transformer block and compute its activations again on the way
+            back: less memory, about a third more work.
+        compile_backend: Backend of ``torch.compile``.
     """
 
     #: Lightning would count every optimiser's step; we step by hand (design: a step is one generator update).
@@ -50,6 +58,8 @@ class TrainingModule(LightningModule):
         accumulate: int,
         seed: int,
         compile_blocks: bool,
+        checkpoint_blocks: bool = False,
+        compile_backend: str = "inductor",
     ) -> None:
         super().__init__()
         if accumulate < 1:
@@ -63,7 +73,9 @@ class TrainingModule(LightningModule):
         self.text_encoder = text_encoder
         self.accumulate = accumulate
         self.seed = seed
-        self.compile_blocks = compile_blocks
+        self.compile_blocks, self.compile_backend = compile_blocks, compile_backend
+        self.checkpoint_blocks = checkpoint_blocks
+        self._configured = False
         self._micro = 0
         self._terms: dict[str, Tensor] = {}
         # The last value of each term since the last log: a lazy penalty is not paid at every step.
@@ -103,10 +115,22 @@ class TrainingModule(LightningModule):
     def configure_model(self) -> None:
         if self.encodes_batches:
             self._load_text_encoder()
-        if self.compile_blocks:
-            self.compile_blocks = False  # once: this hook is called for every fit, validate, …
-            for block in self.blocks():
-                block.compile()
+        if self._configured:
+            return  # once: this hook is called for every fit, validate, …
+        self._configured = True
+        for block in self.blocks():
+            if self.compile_blocks:
+                compile_block(block, self.compile_backend)
+            if self.checkpoint_blocks:
+                checkpoint_block(block)
+        if self.is_sharded:
+            for network in (self.trained, self.ema):
+                shard(network, self.device_mesh["data_parallel"])
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the trained network and its average are spread over the processes."""
+        return self.device_mesh is not None
 
     def _load_text_encoder(self) -> None:
         if self.text_encoder is not None and not self.text_encoder.is_loaded:
@@ -123,9 +147,14 @@ class TrainingModule(LightningModule):
         return self.textok.blocks()
 
     def setup(self, stage: str) -> None:
-        if self.trainer.precision in ("16-mixed", "16-true"):
+        if self.trainer.precision == "16-true":
             raise ValueError(
-                f"trainer.precision {self.trainer.precision} is not supported: use bf16-mixed, which needs no scaler"
+                "trainer.precision 16-true rounds small updates away: use bf16-mixed, or 16-mixed, which scales losses"
+            )
+        if self.trainer.precision == "16-mixed" and self.is_sharded:
+            raise ValueError(
+                "trainer.precision 16-mixed cannot be used with sharded weights, whose gradients no scaler sees as a "
+                "whole: use bf16-mixed, or configs/overlays/ddp.yaml instead of fsdp.yaml"
             )
         if stage == "fit" and self.trainer.max_steps < 1:
             raise ValueError(f"trainer.max_steps must be set (schedules end there), got {self.trainer.max_steps}")
@@ -166,9 +195,14 @@ class TrainingModule(LightningModule):
         raise NotImplementedError
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        # All noise of a micro-batch, inside networks too, comes from here: a resumed run draws what the first one did.
+        # All noise of a step comes from here: a resumed run draws what the first one did. What textok.noise draws is
+        # the picture's, whoever holds it; whatever else draws, in a plug-in say, differs between ranks and parts.
         torch.manual_seed(mix_seed(self.seed, self.global_step, self._micro, self.global_rank))
-        for name, value in self.micro_step(batch).items():
+        parts, part = self.accumulate * self.trainer.world_size, self._micro * self.trainer.world_size
+        first, count = (part + self.global_rank) * len(batch), len(batch)
+        with rows_of(first, count, parts * count, mix_seed(self.seed, self.global_step)):
+            terms = self.micro_step(batch)
+        for name, value in terms.items():
             self._terms[name] = self._terms.get(name, 0.0) + value / self.accumulate
         self._micro += 1
         # The data is one endless stream: a step may take its micro-batches from two epochs, and none is dropped.
@@ -177,6 +211,37 @@ class TrainingModule(LightningModule):
             self._latest |= self.last_step
             self._micro, self._terms = 0, {}
             self._log_step()
+
+    def backward_of(self, loss: Tensor, replicated: bool = False) -> None:
+        """Accumulate the gradients of a micro-batch's loss.
+
+        Args:
+            loss: The scalar loss of this rank's micro-batch.
+            replicated: It trains a network that the strategy knows nothing of; ``prepare`` averages its gradients.
+        """
+        # Gradients are averaged over the ranks in the last micro-batch's pass, while it still runs.
+        last = self._micro + 1 == self.accumulate
+        with nullcontext() if last and not replicated else unreduced(self.trainer.model):
+            self.manual_backward(loss / self.accumulate)
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """The gradient scaler of 16-mixed."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
+
+    def prepare(self, index: int, network: nn.Module, replicated: bool = False) -> Tensor:
+        """Make a network's gradients those of the whole batch, in their own scale, and return their norm ().
+
+        Args:
+            index: Which of ``configure_optimizers``' optimisers moves it.
+            network: The network.
+            replicated: As in :meth:`backward_of`.
+        """
+        if replicated:
+            average_gradients(network.parameters())
+        if self.scaler is not None:
+            self.scaler.unscale_(self._all_optimizers()[index].optimizer)
+        return gradient_norm(network)
 
     def judge(self, norms: dict[str, Tensor]) -> Tensor:
         """Decide on all ranks whether this step may move anything: its terms and gradient norms are finite everywhere.
@@ -211,7 +276,7 @@ class TrainingModule(LightningModule):
         """
         optimizer = self._all_optimizers()[index]
         if clip is not None:
-            nn.utils.clip_grads_with_norm_([p for p in network.parameters() if p.requires_grad], clip, norm)
+            clip_gradients(network, clip, norm)
         # A fused optimiser takes the verdict on the device, as a gradient scaler hands it over: weights, moments and
         # its count of steps stay as they were, and the host does not wait for the device. The others cannot; for them
         # the host reads the verdict once a step, and without gradients they move nothing.
@@ -220,15 +285,32 @@ class TrainingModule(LightningModule):
             optimizer.optimizer.found_inf = (~self._healthy).float()
         elif not self._healthy:
             optimizer.zero_grad()
-        if counts:
-            optimizer.step()
-        else:
-            # Lightning counts the steps of every LightningOptimizer; past it, this one does not count (#17958).
-            self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)
+        with self._without_scaler():
+            if counts:
+                optimizer.step()
+            else:
+                # Lightning counts the steps of every LightningOptimizer; past it, this one does not count (#17958).
+                self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)
+        if counts and self.scaler is not None:
+            self.scaler.update()  # once a step, by what it saw in all networks' gradients
         if fused:
             del optimizer.optimizer.found_inf
         self.trainer.lr_scheduler_configs[index].scheduler.step()
         optimizer.zero_grad()
+
+    @contextmanager
+    def _without_scaler(self) -> Iterator[None]:
+        """Step an optimiser without Lightning's scaling: it would unscale again and change the scale between two
+        optimisers of one step, whose gradients share it."""
+        plugin, scaler = self.trainer.precision_plugin, self.scaler
+        if scaler is None:
+            yield
+            return
+        plugin.scaler = None
+        try:
+            yield
+        finally:
+            plugin.scaler = scaler
 
     def _all_optimizers(self) -> list[LightningOptimizer]:
         # ``optimizers()`` unwraps a list of one.
@@ -255,10 +337,7 @@ class TrainingModule(LightningModule):
         """Log the latest terms as ``train/<term>`` against the number of steps, not of batches."""
         if self.global_step % self.trainer.log_every_n_steps:
             return
-        terms, self._latest = self._latest, {}
-        # Means over the whole batch, as one process would log them.
-        means = mean_over_ranks(torch.stack([value.float() for value in terms.values()]))
-        terms = dict(zip(terms, means.unbind()))
+        terms, self._latest = self._over_ranks(self._latest), {}
         rates = {
             name: optimizer.param_groups[0]["lr"]
             for name, optimizer in zip(("learning_rate", "discriminator_learning_rate"), self._all_optimizers())
@@ -269,6 +348,12 @@ class TrainingModule(LightningModule):
             logger.log_metrics({k: float(v) for k, v in values.items()}, step=self.global_step)
         # The progress bar and the callbacks read these; the loggers have them already.
         self.log_dict(values, logger=False)
+
+    @staticmethod
+    def _over_ranks(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Means over the ranks, in one go: a curve is that of the whole batch."""
+        values = mean_over_ranks(torch.stack([full(value) for value in terms.values()])) if terms else []
+        return dict(zip(terms, values))
 
     def log_validation(self, values: dict[str, Tensor], batch_size: int) -> None:
         """Collect means over the validation images as ``val/<name>``; a callback hands them to the loggers.
@@ -287,8 +372,3 @@ class TrainingModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped_steps.copy_(torch.tensor(checkpoint.get("skipped_steps", (0, 0))))  # older checkpoints have none
-
-
-def gradient_norm(network: nn.Module) -> Tensor:
-    """The 2-norm () of a network's gradients together."""
-    return nn.utils.get_total_norm([p.grad for p in network.parameters() if p.requires_grad and p.grad is not None])

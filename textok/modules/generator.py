@@ -19,11 +19,12 @@ from textok.diffusion.guidance import DenoiserFactory
 from textok.models import DiT, TexTok
 from textok.models.state import fingerprint
 from textok.models.text_encoder import TextEncoder
-from textok.modules.base import Schedule, TrainingModule, gradient_norm
+from textok.modules.base import Schedule, TrainingModule
 from textok.modules.class_captions import read_class_captions
 from textok.modules.flops import generator_flops
 from textok.modules.guide import Guide
 from textok.modules.weights import load_averaged_generator, load_averaged_pair
+from textok.noise import uniform_rows
 from textok.types import Batch, Condition, Request, ServesLatents, Sizes, TextTokens, mix_seed, to_uint8
 
 
@@ -49,6 +50,9 @@ class GeneratorModule(TrainingModule):
             ``textok bank classes`` writes it; null takes those of the data.
         seed: Seed of all noise; linked from ``seed_everything``.
         compile_blocks: Compile each transformer block; worth its start-up time on a GPU only.
+        checkpoint_blocks: Keep only the input of each transformer block and compute its activations again on the way
+            back: less memory, about a third more work.
+        compile_backend: Backend of ``torch.compile``.
     """
 
     def __init__(
@@ -70,8 +74,12 @@ class GeneratorModule(TrainingModule):
         class_captions: Path | None = None,
         seed: int = 0,
         compile_blocks: bool = False,
+        checkpoint_blocks: bool = False,
+        compile_backend: str = "inductor",
     ) -> None:
-        super().__init__(text_encoder, image_size, num_classes, accumulate, seed, compile_blocks)
+        super().__init__(
+            text_encoder, image_size, num_classes, accumulate, seed, compile_blocks, checkpoint_blocks, compile_backend
+        )
         if not 0 <= condition_dropout < 1:
             raise ValueError(f"condition_dropout must lie in [0, 1), got {condition_dropout}")
         if normalizer_batches < 1:
@@ -187,19 +195,19 @@ class GeneratorModule(TrainingModule):
 
     def micro_step(self, batch: Batch) -> dict[str, Tensor]:
         terms = self._terms_of(batch, dropout=self.condition_dropout, network=self.dit)
-        self.manual_backward(sum(terms.values()) / self.accumulate)
+        self.backward_of(sum(terms.values()))
         return {name: term.detach() for name, term in terms.items()}
 
     def _terms_of(self, batch: Batch, dropout: float, network: nn.Module) -> dict[str, Tensor]:
         text = self._text_for(batch)
         with torch.no_grad():
             latents = self.normalizer.normalize(self._encode(batch, text))
-        drop = torch.rand(len(batch), device=self.device) < dropout
+        drop = uniform_rows(latents) < dropout
         condition = Condition(label=batch.label, text=text, drop=drop)
         return self.process.loss(network, latents, condition, batch.valid)
 
     def finish_step(self) -> dict[str, Tensor]:
-        norms = {"grad_norm": gradient_norm(self.dit)}
+        norms = {"grad_norm": self.prepare(0, self.dit)}
         self.judge(norms)
         self.update(0, self.dit, self.clip, norms["grad_norm"], counts=True)
         return norms

@@ -26,8 +26,9 @@ from textok.losses import (
 from textok.losses.precision import full
 from textok.models import Discriminator, TexTok
 from textok.models.text_encoder import TextEncoder
-from textok.modules.base import Schedule, TrainingModule, gradient_norm
+from textok.modules.base import Schedule, TrainingModule
 from textok.modules.flops import tokenizer_flops
+from textok.modules.sharding import left_to_the_module
 from textok.types import Batch, Sizes
 
 
@@ -98,6 +99,9 @@ class TokenizerModule(TrainingModule):
         discriminator_clip: Largest gradient norm of the discriminator; null does not clip.
         seed: Seed of all noise; linked from ``seed_everything``.
         compile_blocks: Compile each transformer block; worth its start-up time on a GPU only.
+        checkpoint_blocks: Keep only the input of each transformer block and compute its activations again on the way
+            back: less memory, about a third more work.
+        compile_backend: Backend of ``torch.compile``.
     """
 
     def __init__(
@@ -123,8 +127,12 @@ class TokenizerModule(TrainingModule):
         discriminator_clip: float | None = None,
         seed: int = 0,
         compile_blocks: bool = False,
+        checkpoint_blocks: bool = False,
+        compile_backend: str = "inductor",
     ) -> None:
-        super().__init__(text_encoder, image_size, num_classes, accumulate, seed, compile_blocks)
+        super().__init__(
+            text_encoder, image_size, num_classes, accumulate, seed, compile_blocks, checkpoint_blocks, compile_backend
+        )
         if discriminator is not None and (discriminator_optimizer is None or discriminator_schedule is None):
             raise ValueError("a discriminator needs discriminator_optimizer and discriminator_schedule")
         self.make_textok, self.make_discriminator = textok, discriminator
@@ -160,6 +168,16 @@ class TokenizerModule(TrainingModule):
         if self.perceptual is not None:
             self.perceptual.load()
             self.perceptual.to(self.device)
+        if self.discriminator is not None:
+            left_to_the_module(self, self.discriminator)
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and self.is_sharded and self.stage.adaptive:
+            raise ValueError(
+                "stage.adaptive needs the gradient at the pair's last layer, which a sharded pair has in parts: set "
+                "stage.adaptive false, or use configs/overlays/ddp.yaml instead of fsdp.yaml"
+            )
 
     def configure_optimizers(self):
         steps = self.trainer.max_steps
@@ -189,16 +207,21 @@ class TokenizerModule(TrainingModule):
                 terms["adversarial"] = self.adversarial.generator(self.discriminator(fake))
             weight = self.weights.adversarial
             if self.stage.adaptive:
-                terms["adaptive_weight"] = adaptive_weight(loss, terms["adversarial"], self.textok.last_layer)
+                terms["adaptive_weight"] = adaptive_weight(
+                    loss, terms["adversarial"], self.textok.last_layer, scale=self._loss_scale()
+                )
                 weight = weight * terms["adaptive_weight"]
             loss = loss + weight * terms["adversarial"]
-        self.manual_backward(loss / self.accumulate)
+        self.backward_of(loss)
 
         # The discriminator: the same pictures, past the pair.
         if self.discriminator_trains:
             terms |= self._discriminator_terms(image, fake.detach())
         terms["latent_std"] = latents.detach().std()
         return {name: term.detach() for name, term in terms.items()}
+
+    def _loss_scale(self) -> Tensor | float:
+        return 1.0 if self.scaler is None else self.scaler.scale(torch.ones((), device=self.device))
 
     def _discriminator_terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
@@ -210,7 +233,7 @@ class TokenizerModule(TrainingModule):
         if self.r1 is not None and self.r1.is_due(self.global_step):
             terms["r1"] = self.r1(self.discriminator, real)
             loss = loss + self.weights.r1 * self.r1.every * terms["r1"]
-        self.manual_backward(loss / self.accumulate)
+        self.backward_of(loss, replicated=True)
         real_logits, fake_logits = full(real_logits.detach()), full(fake_logits.detach())
         self._logits.append((real_logits, fake_logits))
         terms["discriminator_accuracy"] = 0.5 * ((real_logits > 0).float().mean() + (fake_logits < 0).float().mean())
@@ -219,8 +242,10 @@ class TokenizerModule(TrainingModule):
 
     def finish_step(self) -> dict[str, Tensor]:
         # The discriminator first: the pair's update is the one that advances global_step.
-        moved = {"discriminator_grad_norm": self.discriminator} if self._logits else {}
-        norms = {name: gradient_norm(network) for name, network in (moved | {"grad_norm": self.textok}).items()}
+        norms = {}
+        if self._logits:
+            norms["discriminator_grad_norm"] = self.prepare(1, self.discriminator, replicated=True)
+        norms["grad_norm"] = self.prepare(0, self.textok)
         healthy = self.judge(norms)
         if self._logits:
             if self.lecam is not None:

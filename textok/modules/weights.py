@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from textok.models.state import fingerprint, load_strictly
+from textok.storage import is_sharded, read_sharded
 
 
 def checkpoint_step(path: Path) -> int:
@@ -24,7 +25,7 @@ def checkpoints_of(run: Path) -> list[Path]:
 
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint meant by a path: the file itself, or the newest one of a run folder."""
-    if path.is_file():
+    if path.is_file() or is_sharded(path):
         return path
     found = checkpoints_of(path)
     if not found:
@@ -33,8 +34,10 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def read_checkpoint(path: Path) -> dict:
-    """A checkpoint's contents on the CPU; one that carries code is refused."""
+    """A checkpoint's contents on the CPU, whole or put together from shards; one that carries code is refused."""
     try:
+        if path.is_dir():
+            return read_sharded(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ValueError(f"checkpoint {path} cannot be read ({type(error).__name__}: {error})") from None

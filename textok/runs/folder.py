@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from textok.modules.weights import checkpoints_of
-from textok.storage import archive_damage, write_atomic
+from textok.storage import checkpoint_damage, write_atomic
 
 
 class RunFolder:
@@ -57,7 +57,7 @@ class RunFolder:
         if not found:
             raise ValueError(f"{self.path} holds no checkpoint: expected {self.checkpoint_folder}/step*.ckpt")
         for file in reversed(found):
-            damage = archive_damage(file)
+            damage = checkpoint_damage(file)
             if damage is None:
                 return file
             warnings.warn(f"{file} is damaged and not used: {damage}", stacklevel=2)

@@ -6,6 +6,7 @@ from textok.storage.checksum import sha256
 from textok.storage.lines import JsonLines
 from textok.storage.manifest import Manifest, require_match
 from textok.storage.mapped import map_tensors
+from textok.storage.sharded import checkpoint_damage, is_sharded, read_sharded
 from textok.storage.shards import ShardWriter
 from textok.storage.space import require_space
 from textok.storage.strings import StringIndex, StringTable, pack, pack_index, strings_digest
@@ -18,9 +19,12 @@ __all__ = [
     "StringTable",
     "archive_damage",
     "atomic_path",
+    "checkpoint_damage",
+    "is_sharded",
     "map_tensors",
     "pack",
     "pack_index",
+    "read_sharded",
     "require_match",
     "require_space",
     "sha256",

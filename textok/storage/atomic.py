@@ -32,14 +32,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = target.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{target.name}")
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         if temporary.is_file():
             os.chmod(temporary, 0o666 & ~_UMASK)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def write_atomic(path: str | Path, data: bytes | str) -> None:
@@ -57,7 +57,7 @@ def write_json(path: str | Path, obj: Any) -> None:
     write_atomic(path, json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flush a file's or a folder's data to the disk: without the folder's flush the rename itself can be lost."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
