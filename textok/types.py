@@ -261,6 +261,15 @@ class ServesImages(Protocol):
 
 
 @runtime_checkable
+class ServesCaptions(Protocol):
+    """A datamodule that knows the captions of its training images."""
+
+    def training_captions(self) -> set[str]:
+        """Every caption that a training image can get."""
+        ...
+
+
+@runtime_checkable
 class ServesText(Protocol):
     """A datamodule that may have text tokens of its captions, so that no text encoder has to be loaded."""
 

@@ -85,6 +85,19 @@ def test_prompts_of_ones_own(make_trainer, make_module, make_data, tmp_path):
     assert (tmp_path / "pictures/prompts_step00000000.png").is_file()
 
 
+def test_prompts_say_whether_training_has_them(make_trainer, make_module, make_data, tmp_path):
+    data = make_data()
+    grid = PromptGrid(["a disc", "a cube"], mark_seen=True)
+    with pytest.raises(ValueError, match=r"TinyData cannot tell .* mark_seen"):
+        make_trainer([grid], limit_val_batches=1).validate(make_module(), data, verbose=False)
+    data.training_captions = lambda: {"a disc", "a star"}
+    make_trainer([grid], limit_val_batches=1).validate(make_module(), data, verbose=False)
+    words = json.loads((tmp_path / "pictures/prompts.json").read_text())
+    assert words["captions"] == [{"own": "a disc", "seen": True}, {"own": "a cube", "seen": False}]
+    with pytest.raises(ValueError, match="mark_seen"):
+        PromptGrid(mark_seen=True)
+
+
 @pytest.mark.parametrize("arguments", [{"num_prompts": 0}, {"per_prompt": 0}, {"prompts": []}])
 def test_a_prompt_grid_of_nothing_is_refused(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):

@@ -12,6 +12,12 @@ from textok.runs.parser import TextokCLI
 CONFIGS = Path(__file__).parents[2] / "configs"
 BASE = ["base.yaml"]
 QUICK = ["quickstart/tokenizer.yaml", "quickstart/pair.yaml"]
+QUICK_TEXT = [
+    *BASE,
+    "quickstart/generator.yaml",
+    "quickstart/pair.yaml",
+    "quickstart/generator_text.yaml",
+]
 TOKENIZER = [*BASE, "tokenizer.yaml", "textok/paper256.yaml", "data/shapes256.yaml"]
 GENERATOR = [*BASE, "generator.yaml", "textok/paper256.yaml", "data/shapes256.yaml"]
 
@@ -36,7 +42,7 @@ COMBINATIONS = {
     },
     **{
         f"tokenizer {name}": ([*BASE, "tokenizer.yaml", "textok/paper256.yaml", f"data/{name}.yaml"], None)
-        for name in ("imagenet256", "folder", "coco", "webdataset")
+        for name in ("imagenet256", "folder", "coco", "tuxpaint", "webdataset")
     },
     "tokenizer imagenet512": (
         [
@@ -87,6 +93,7 @@ COMBINATIONS = {
             ("minilm", 384),
         )
     },
+    "tokenizer random": ([*TOKENIZER, "text_encoder/random.yaml"], 176.20 + 2 * (384 - 2048) * 768e-6),
     "tokenizer clip": (
         [*TOKENIZER, "text_encoder/clip_l.yaml"],
         176.20 + 2 * (768 - 2048) * 768e-6 - 2 * (128 - 77) * 768e-6,
@@ -139,6 +146,8 @@ COMBINATIONS = {
         [*BASE, "quickstart/generator.yaml", "quickstart/pair.yaml", "quickstart/generator_fast.yaml"],
         None,
     ),
+    "quickstart text": (QUICK_TEXT, None),
+    "quickstart text fast": ([*QUICK_TEXT, "quickstart/generator_fast.yaml"], None),
 }
 
 
@@ -148,6 +157,7 @@ PROTOCOLS = [f"evaluation/{name}50k.yaml" for name in ("reconstruction", "classe
 #: Diffusers' multistep solvers compute with numpy in their constructor, which the meta device refuses: these are built
 #: on the CPU, at a depth of one.
 ON_CPU = {"generator dpm", "generator flow", "quickstart generator", "quickstart generator fast"}
+ON_CPU |= {"quickstart text", "quickstart text fast"}
 SHALLOW = [
     "--model.init_args.textok.init_args.depth=1",
     "--model.init_args.dit.init_args.depth=1",

@@ -1,4 +1,4 @@
-"""What becomes of pictures of every kind, as the table in docs/data.md says."""
+"""What becomes of pictures of every kind, the table in docs/data.md has the rest."""
 
 import io
 
@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from textok.datamodules import ADMCrop, BadImage, Decoder
+from textok.datamodules.transforms import fit_square
 
 
 def encoded(image, form="PNG", **options):
@@ -94,6 +95,23 @@ def test_training_reads_large_jpegs_reduced_and_hardly_different(photo):
     assert whole.shape == (3, 1500, 2000) and reduced.shape == (3, 375, 500)
     one, two = (ADMCrop()(read, 256).float() for read in (whole, reduced))
     assert (one - two).abs().mean() < 2
+
+
+@pytest.mark.parametrize("size", [(500, 375), (2000, 1500)])
+def test_training_s_square_is_within_two_levels_of_adm_s(photo, size):
+    data = encoded(photo.resize(size, Image.Resampling.BICUBIC), "JPEG", quality=90)
+    adm = ADMCrop()(Decoder().exact(data, "picture"), 256)
+    read = Decoder().fast(data, "picture", 320)
+    mine = fit_square(read, 256)
+    assert (mine.float() - adm.float()).abs().mean() < 2
+    assert torch.equal(mine, fit_square(read.contiguous(), 256)) and mine.is_contiguous()
+
+
+def test_an_orientation_that_only_xmp_tells_counts_in_training_too():
+    image = Image.fromarray(np.tile(np.linspace(0, 255, 60, dtype=np.uint8)[None, :, None], (40, 1, 3)))
+    xmp = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    data = encoded(image, "JPEG", xmp=xmp)
+    assert Decoder().fast(data, "turned", 40).shape == Decoder().exact(data, "turned").shape == (3, 60, 40)
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (256, 256), (513, 1031), (100, 300), (1, 1)])

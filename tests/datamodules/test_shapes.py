@@ -19,6 +19,18 @@ def test_a_picture_is_a_function_of_seed_and_number():
     assert draw_scene(0, 0).caption == PINNED
 
 
+def test_scenes_can_be_kept_simple():
+    simple, full = Shapes(16, 200, max_shapes=2), Shapes(16, 200)
+    counts = [len(simple.scene(i).shapes) for i in range(200)]
+    assert set(counts) == {1, 2} and 70 < counts.count(2) < 130
+    assert simple.key(0) != full.key(0)  # caches and references of the two cannot be taken for each other
+    data = ShapesDataModule(num_train=50, num_val=50, max_shapes=1)
+    data.setup()
+    assert not any(" and " in caption for split in ("train", "held_out") for _, caption in data.prompts(split))
+    with pytest.raises(ValueError, match="max_shapes must lie in 1 … 4, got 5"):
+        ShapesDataModule(max_shapes=5)
+
+
 def test_training_and_held_out_pictures_never_meet_and_do_not_depend_on_counts():
     small, large = ShapesDataModule(num_train=10, num_val=5), ShapesDataModule(num_train=300, num_val=20)
     for data in (small, large):

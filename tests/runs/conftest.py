@@ -1,5 +1,8 @@
 """A small run of stage 1 on shapes with several captions, for what is made from one."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,51 @@ from textok.cli import main
 from textok.datamodules import BadData, CaptionDataModule, FolderSource, NoCaption
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+
+# What torchrun starts instead of ``-m textok``: its second process is killed at its n-th flush or rename of a file.
+DEADLY = """
+import os, signal, sys
+from textok.cli import main
+
+if __name__ == "__main__":
+    left = int(sys.argv[1]) if os.environ["RANK"] == "1" else 0
+
+    def deadly(call):
+        def counted(*args, **kwargs):
+            global left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **kwargs)
+        return counted
+
+    os.fsync, os.replace = deadly(os.fsync), deadly(os.replace)
+    sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.fixture
+def torchrun(tmp_path):
+    """Runs a command of textok in two processes of torchrun; the second of them may be killed on the way."""
+
+    def run(arguments, kill_at=None):
+        started = ["-m", "textok"]
+        if kill_at is not None:
+            (tmp_path / "deadly.py").write_text(DEADLY)
+            started = [str(tmp_path / "deadly.py"), str(kill_at)]
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *started]
+        done = subprocess.run(
+            [*command, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=280,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CONFIGS.parent)},
+        )
+        assert (done.returncode == 0) == (kill_at is None), done.stderr[-4000:]
+        assert kill_at is None or "SIGKILL" in done.stderr, done.stderr[-4000:]
+        return done
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """From captions and a run of stage 1 to stage 2 without an image, a tokenizer or a text encoder at work."""
 
 import json
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,18 @@ from textok.cli import main
 from textok.datamodules import LatentsDataModule, ShapesDataModule, TextCache
 from textok.datamodules.dataset import Entry
 from textok.datamodules.latent_cache import CachedSamples, LatentCache
-from textok.models import T5TextEncoder
+from textok.models import T5TextEncoder, TexTok
 from textok.runs.load import load_data
 from textok.storage import Manifest
 from textok.types import from_uint8
 
 
+def command_line(kind, output, *options):
+    return ["cache", kind, *options, "--output", str(output), "--shard_size", "8", "--batch_size", "4"]
+
+
 def cache(kind, output, *options):
-    return main(["cache", kind, *options, "--output", str(output), "--shard_size", "8", "--batch_size", "4"])
+    return main(command_line(kind, output, *options))
 
 
 @pytest.fixture(scope="session")
@@ -262,8 +267,6 @@ def stage2(stage1, latents, text, tmp_path, t5_folder):
 
 
 def test_stage_2_trains_validates_and_samples_without_an_encoder(stage2, tmp_path, monkeypatch):
-    from textok.models import TexTok
-
     monkeypatch.setattr(T5TextEncoder, "read", lambda self: pytest.fail("the text encoder was loaded"))
     monkeypatch.setattr(TexTok, "encode", lambda *args: pytest.fail("an image was encoded"))
     assert main(["fit", *stage2, "--run", str(tmp_path / "run")]) == 0
@@ -324,6 +327,37 @@ def test_at_ten_points_of_each_command(stage1, text, latents, tmp_path, killed, 
         assert command() == 0
         assert contents(tmp_path / str(point)) == contents(whole), point
     assert points >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["text", "latents"])
+def test_two_processes_of_which_one_was_killed_write_the_bytes_of_one(
+    stage1, text, latents, tmp_path, torchrun, contents, kind
+):
+    whole = text if kind == "text" else latents
+    options = stage1[0] if kind == "text" else [str(stage1[1]), "--dtype", "float32"]
+    command = command_line(kind, tmp_path / "killed", *options)
+    torchrun(command, kill_at=7)
+    assert (tmp_path / "killed" / "plan.json").is_file() and not (tmp_path / "killed" / "manifest.json").exists()
+    torchrun(command)
+    assert contents(tmp_path / "killed") == contents(whole)
+
+
+@pytest.mark.parametrize("kind", ["text", "latents"])
+def test_the_size_is_told_first_and_what_does_not_fit_is_not_begun(stage1, tmp_path, monkeypatch, capsys, kind):
+    options = stage1[0] if kind == "text" else [str(stage1[1])]
+    usage = type("Usage", (), {"free": 100})
+    with monkeypatch.context() as full:
+        full.setattr("textok.storage.space.shutil.disk_usage", lambda place: usage)
+        full.setattr(TexTok, "encode", lambda *args: pytest.fail("an image was encoded"))
+        full.setattr(T5TextEncoder, "forward", lambda *args: pytest.fail("a caption was encoded"))
+        assert cache(kind, tmp_path / "cache", *options) == 1
+    assert re.search(r"cache needs another 0\.\d MB, and its disk has 0\.0 MB free: free some", capsys.readouterr().err)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["plan.json"]
+    assert cache(kind, tmp_path / "cache", *options) == 0
+    told = capsys.readouterr().out
+    count = {"text": "27 captions of about", "latents": "tokens of 8 channels each: "}[kind]
+    assert 0 <= told.index(count) < told.index("to encode here") < told.index("about ", told.index("encode here"))
 
 
 def test_another_plan_in_the_same_folder_is_refused(stage1, text, tmp_path, killed, capsys):

@@ -56,12 +56,14 @@ def model(tmp_path_factory):
     return str(folder)
 
 
-def caption(model, output, *options):
+def command_line(model, output, *options):
     shapes = ["--data", "ShapesDataModule", "--data.image_size", "16", "--data.num_train", "9", "--data.num_val", "3"]
     asked = ["--model.prompt", "a photo of", "--model.max_words", "8", "--model.max_new_tokens", "12"]
-    return main(
-        ["caption", *shapes, "--model.name", model, *asked, "--batch_size", "2", "--output", str(output), *options]
-    )
+    return ["caption", *shapes, "--model.name", model, *asked, "--batch_size", "2", "--output", str(output), *options]
+
+
+def caption(*args):
+    return main(command_line(*args))
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +97,21 @@ def test_a_killed_command_goes_on_to_the_same_bytes(model, whole, tmp_path, kill
     assert contents(tmp_path / "captions") == contents(whole)
 
 
+@pytest.mark.slow
+def test_two_processes_write_the_bytes_of_one_also_when_one_of_them_is_killed(
+    model, whole, tmp_path, torchrun, contents
+):
+    two = torchrun(command_line(model, tmp_path / "two"))
+    assert two.stdout.count("6 to caption here") == 1  # the first process tells its share
+    assert contents(tmp_path / "two") == contents(whole)
+    command = command_line(model, tmp_path / "killed")
+    torchrun(command, kill_at=2)
+    lines = (tmp_path / "killed" / "captions-1.jsonl").read_text().count("\n")
+    assert 2 <= lines < 6 and not (tmp_path / "killed" / "captions.jsonl").exists()
+    torchrun(command)
+    assert contents(tmp_path / "killed") == contents(whole)
+
+
 def test_a_batch_that_was_half_written_is_completed(model, whole, tmp_path, contents):
     lines = (whole / "captions.jsonl").read_text().splitlines(keepends=True)
     folder = tmp_path / "captions"
@@ -122,6 +139,20 @@ def test_a_picture_that_cannot_be_read_gets_no_caption_and_is_named(model, damag
     assert bad["key"].startswith("03") and bad["caption"] == "" and "truncated" in bad["bad"]
     assert len(lines) == 20 and summary.captions + summary.empty == 20
     assert "03" in (tmp_path / "bad.tsv").read_text()
+
+
+def test_the_size_is_told_first_and_what_does_not_fit_is_not_begun(
+    model, whole, tmp_path, monkeypatch, capsys, contents
+):
+    with monkeypatch.context() as full:
+        full.setattr("textok.storage.space.shutil.disk_usage", lambda place: type("Usage", (), {"free": 2000}))
+        full.setattr(Captioner, "__call__", lambda *args: pytest.fail("an image was captioned"))
+        assert caption(model, tmp_path / "captions") == 1
+    assert "captions needs another" in capsys.readouterr().err
+    assert caption(model, tmp_path / "captions") == 0
+    told = capsys.readouterr().out
+    assert told.index("12 images, at most about 0.0 MB") < told.index("12 to caption here") < told.index("by the first")
+    assert contents(tmp_path / "captions") == contents(whole)
 
 
 def test_answers_are_tidied():

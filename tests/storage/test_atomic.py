@@ -45,3 +45,11 @@ def test_nan_is_no_json(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"psnr": math.nan})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_may_be_read_by_whom_an_ordinary_one_may(tmp_path):
+    """safetensors makes its files the owner's alone, so that colleagues could not read a cache or an export."""
+    (tmp_path / "ordinary").touch()
+    with atomic_path(tmp_path / "mine") as temporary:
+        temporary.touch(mode=0o600)
+    assert (tmp_path / "mine").stat().st_mode == (tmp_path / "ordinary").stat().st_mode

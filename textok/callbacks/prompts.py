@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from textok.callbacks.drawing import DARK, draw_grid
+from textok.callbacks.drawing import DARK, GREY, draw_grid
 from textok.callbacks.pictures import publish_picture, spread_rows
-from textok.types import Batch, Request, to_uint8
+from textok.types import Batch, Request, ServesCaptions, to_uint8
 
 
 class PromptGrid(Callback):
@@ -25,6 +25,7 @@ class PromptGrid(Callback):
         prompts: Captions to generate; by default those of held-out images from all over the validation set, whose
             originals make the first row.
         num_prompts: Held-out captions to take; not used with ``prompts``.
+        mark_seen: Write beneath each of ``prompts`` whether training has this very caption.
         per_prompt: Samples of each caption.
         label: Class that goes with ``prompts``, for a generator that reads both.
         seed: Seed of the samples' noise.
@@ -34,6 +35,7 @@ class PromptGrid(Callback):
         self,
         prompts: list[str] | None = None,
         num_prompts: int = 8,
+        mark_seen: bool = False,
         per_prompt: int = 3,
         label: int = 0,
         seed: int = 0,
@@ -42,12 +44,26 @@ class PromptGrid(Callback):
             raise ValueError(f"num_prompts and per_prompt must be positive, got {num_prompts} and {per_prompt}")
         if prompts is not None and not prompts:
             raise ValueError("prompts is an empty list: give captions, or null to take held-out ones")
+        if mark_seen and prompts is None:
+            raise ValueError("mark_seen is for prompts of one's own: held-out captions are unseen by definition")
         self.prompts = prompts
         self.num_prompts = num_prompts
+        self.mark_seen = mark_seen
         self.per_prompt = per_prompt
         self.label = label
         self.seed = seed
         self._held_out: list[tuple[str, int, Tensor]] = []
+        self._seen: set[str] = set()
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if not self.mark_seen:
+            return
+        if not isinstance(trainer.datamodule, ServesCaptions):
+            raise ValueError(
+                f"{type(trainer.datamodule).__name__} cannot tell which captions training has: set mark_seen of "
+                "PromptGrid to false"
+            )
+        self._seen = trainer.datamodule.training_captions() & set(self.prompts or ())
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._held_out = []
@@ -91,10 +107,13 @@ class PromptGrid(Callback):
         if self.prompts is None:
             rows.insert(0, [image for *_, image in self._held_out])
             labels.insert(0, "original")
+        footers = [[(caption or "(no caption)", 9, DARK)] for caption, _ in asked]
+        words: list[dict[str, Any]] = [{"own": caption} for caption, _ in asked]
+        if self.mark_seen:
+            for footer, entry in zip(footers, words):
+                entry["seen"] = entry["own"] in self._seen
+                footer.append(("a training caption" if entry["seen"] else "not in training", 2, GREY))
         grid = draw_grid(
-            rows,
-            row_labels=labels,
-            footers=[[(caption or "(no caption)", 9, DARK)] for caption, _ in asked],
-            title=f"Samples of captions at step {trainer.global_step:,}",
+            rows, row_labels=labels, footers=footers, title=f"Samples of captions at step {trainer.global_step:,}"
         )
-        publish_picture(trainer, "prompts", grid, {"captions": [{"own": caption} for caption, _ in asked]})
+        publish_picture(trainer, "prompts", grid, {"captions": words})

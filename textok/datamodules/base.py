@@ -226,6 +226,10 @@ class ImageDataModule(CachedText, LightningDataModule, ABC):
             lists = [mine or others for mine, others in zip(lists, seen)]
         return lists
 
+    def training_captions(self) -> set[str]:
+        """Every caption that a training image can get, without reading the images."""
+        return {caption for captions in self._captions_by_class(self.splits.train) for caption in captions}
+
     def _captions_by_class(self, images: CaptionedImages) -> list[list[str]]:
         samples = self._samples(images)
         # Dictionaries, for their keys are unique and keep their order.

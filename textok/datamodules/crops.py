@@ -48,11 +48,23 @@ class ADMCrop(EvalCrop):
 
     def __call__(self, image: Tensor, image_size: int) -> Tensor:
         picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-        while min(picture.size) >= 2 * image_size:
-            picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX)
-        scale = image_size / min(picture.size)
-        size = (round(picture.width * scale), round(picture.height * scale))
-        levels = np.array(picture.resize(size, Image.Resampling.BICUBIC))
-        top, left = (levels.shape[0] - image_size) // 2, (levels.shape[1] - image_size) // 2
-        cut = levels[top : top + image_size, left : left + image_size]
-        return torch.from_numpy(cut).permute(2, 0, 1).contiguous()
+        return torch.from_numpy(adm_crop(picture, image_size)).permute(2, 0, 1).contiguous()
+
+
+def adm_crop(picture: Image.Image, image_size: int) -> np.ndarray:
+    """``ADMCrop`` between PIL and NumPy.
+
+    Args:
+        picture: An RGB picture.
+        image_size: Side S of the result.
+
+    Returns:
+        (S, S, 3) uint8.
+    """
+    while min(picture.size) >= 2 * image_size:
+        picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX)
+    scale = image_size / min(picture.size)
+    size = (round(picture.width * scale), round(picture.height * scale))
+    levels = np.array(picture.resize(size, Image.Resampling.BICUBIC))
+    top, left = (levels.shape[0] - image_size) // 2, (levels.shape[1] - image_size) // 2
+    return levels[top : top + image_size, left : left + image_size]

@@ -48,7 +48,7 @@ _Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class ShapesDataModule(ImageDataModule):
-    """One to four shapes on a 3 × 3 grid; the caption tells kind, colour, size and place of each, and the background.
+    """Up to four shapes on a 3 × 3 grid; the caption tells kind, colour, size and place of each, and the background.
 
     The label is the kind of the shape that is named first, the largest. By default pictures are not varied: a mirror
     image or a crop would contradict its caption, and there are as many new pictures as one likes.
@@ -58,6 +58,7 @@ class ShapesDataModule(ImageDataModule):
         num_classes: The eight kinds of shapes.
         num_train: Pictures to train on.
         num_val: Held-out pictures.
+        max_shapes: Most shapes of a picture, 1 to 4; fewer have shorter captions.
         batch_size: Images of a training batch on one process.
         eval_batch_size: Images of an evaluation batch on one process; None takes ``batch_size``.
         num_workers: Worker processes of each loader; 0 draws in the main process.
@@ -74,6 +75,7 @@ class ShapesDataModule(ImageDataModule):
         num_classes: int = 8,
         num_train: int = 10_000,
         num_val: int = 500,
+        max_shapes: int = MAX_SHAPES,
         batch_size: int = 64,
         eval_batch_size: int | None = None,
         num_workers: int = 0,
@@ -88,6 +90,8 @@ class ShapesDataModule(ImageDataModule):
         for name, value in {"num_train": num_train, "num_val": num_val}.items():
             if not 0 < value < FIRST_HELD_OUT:
                 raise ValueError(f"{name} must be positive, got {value}")
+        if not 1 <= max_shapes <= MAX_SHAPES:
+            raise ValueError(f"max_shapes must lie in 1 … {MAX_SHAPES}, got {max_shapes}")
         super().__init__(
             image_size,
             num_classes,
@@ -102,11 +106,12 @@ class ShapesDataModule(ImageDataModule):
         )
         self.num_train = num_train
         self.num_val = num_val
+        self.max_shapes = max_shapes
 
     def load(self) -> Splits:
         return Splits(
-            Shapes(self.image_size, self.num_train, 0, self.seed),
-            Shapes(self.image_size, self.num_val, FIRST_HELD_OUT, self.seed),
+            Shapes(self.image_size, self.num_train, 0, self.seed, self.max_shapes),
+            Shapes(self.image_size, self.num_val, FIRST_HELD_OUT, self.seed, self.max_shapes),
             list(KINDS),
         )
 
@@ -147,13 +152,17 @@ class Shapes(CaptionedImages):
         count: Number of pictures.
         first: Number of the first one.
         seed: Seed of all.
+        max_shapes: Most shapes of a scene.
     """
 
-    def __init__(self, image_size: int, count: int, first: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, image_size: int, count: int, first: int = 0, seed: int = 0, max_shapes: int = MAX_SHAPES
+    ) -> None:
         self.image_size = image_size
         self.count = count
         self.first = first
         self.seed = seed
+        self.max_shapes = max_shapes
         self._kinds = list(KINDS)
         # A sample asks for the label, the caption and the picture of the same scene one after the other.
         self._latest: tuple[int, Scene] | None = None
@@ -164,7 +173,7 @@ class Shapes(CaptionedImages):
     def scene(self, index: int) -> Scene:
         """What the picture shows."""
         if self._latest is None or self._latest[0] != index:
-            self._latest = (index, draw_scene(self.seed, self.first + index))
+            self._latest = (index, draw_scene(self.seed, self.first + index, self.max_shapes))
         return self._latest[1]
 
     def image(self, index: int) -> Tensor:
@@ -177,11 +186,12 @@ class Shapes(CaptionedImages):
         return self._kinds.index(self.scene(index).shapes[0].kind)
 
     def key(self, index: int) -> str:
-        return f"shapes-{self.seed}-{self.first + index}"
+        kept = "" if self.max_shapes == MAX_SHAPES else f"-{self.max_shapes}"
+        return f"shapes{kept}-{self.seed}-{self.first + index}"
 
 
-def draw_scene(seed: int, number: int) -> Scene:
-    """The scene of a number."""
+def draw_scene(seed: int, number: int, max_shapes: int = MAX_SHAPES) -> Scene:
+    """The scene of a number, of one to ``max_shapes`` shapes."""
     # Seeded with text, and drawn from with random() alone: both are promised to stay the same in all Python versions.
     draw = random.Random(f"{seed} {number}").random
 
@@ -192,7 +202,7 @@ def draw_scene(seed: int, number: int) -> Scene:
         return sorted(options, key=lambda _: draw())
 
     background, *colors = shuffled(COLORS)
-    cells = shuffled(range(len(PLACES)))[: 1 + int(draw() * MAX_SHAPES)]
+    cells = shuffled(range(len(PLACES)))[: 1 + int(draw() * max_shapes)]
     shapes = []
     for cell in sorted(cells):
         center = [(third + 0.5) / 3 + JITTER * (2 * draw() - 1) for third in (cell % 3, cell // 3)]

@@ -2,7 +2,8 @@
 
 The tars are indexed once and then read at random, so their length is known, evaluation sees every sample once and a run
 resumes at the picture where it stopped. Names and shard lists follow the webdataset library, whose streams promise none
-of the three (its indexed reader, ``wids``, left it with version 1.0).
+of the three. Its own index is no help: that of ``wids``, which left the library with version 1.0, lists shards and
+numbers of samples, not where in a shard they lie.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from textok.datamodules.blobs import TarBlob
 from textok.datamodules.caption_text import CAPTION_ENCODING, captions_of, first_line
 from textok.datamodules.sources import SUFFIXES, Row, Skip, Source, inside
+from textok.datamodules.tar_index import Contents, contents_of
 
 
 class TarSource(Source):
@@ -49,14 +51,27 @@ class TarSource(Source):
             from webdataset.tariterators import base_plus_ext
         except ImportError as error:
             raise ImportError('WebDataset tars need webdataset: pip install "textok[webdataset]"') from error
+        shards: list[Path] = []
         for name in expand_urls(str(self.path)):
             pattern = Path(name)
             wild = "*" in pattern.name or "?" in pattern.name
-            shards = sorted(pattern.parent.glob(pattern.name)) if wild else [pattern]
-            if not shards or not shards[0].is_file():
+            found = sorted(pattern.parent.glob(pattern.name)) if wild else [pattern]
+            if not found or not found[0].is_file():
                 raise FileNotFoundError(f"there is no tar {pattern}: check the paths of the data section")
-            for shard in shards:
-                yield from self._rows_of(shard, base_plus_ext, skip)
+            shards += found
+
+        def scan(shard: Path) -> Contents:
+            contents = Contents([], [])
+            contents.rows.extend(
+                self._rows_of(shard, base_plus_ext, lambda name, reason: contents.skipped.append((name, reason)))
+            )
+            return contents
+
+        reads = {"caption_field": self.caption_field, "categories": self.categories}
+        for contents in contents_of(shards, reads, scan):
+            for name, reason in contents.skipped:
+                skip(name, reason)
+            yield from contents.rows
 
     def _rows_of(
         self, shard: Path, split_name: Callable[[str], tuple[str | None, str | None]], skip: Skip

@@ -19,6 +19,7 @@ from textok.models.discriminator import (
 from textok.models.dit import DiT
 from textok.models.dit_t2i import DiTT2I
 from textok.models.huggingface import HuggingFaceTextEncoder
+from textok.models.random_text import RandomTextEncoder
 from textok.models.t5 import T5TextEncoder
 from textok.models.text_encoder import TextEncoder
 from textok.models.tokenizer import Detokenizer, TexTok, Tokenizer
@@ -41,6 +42,7 @@ __all__ = [
     "PatchGANDiscriminator",
     "PlainBottleneck",
     "PooledText",
+    "RandomTextEncoder",
     "StyleGANDiscriminator",
     "T5TextEncoder",
     "TexTok",

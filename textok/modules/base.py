@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from textok.losses.precision import full
 from textok.losses.ranks import average_gradients, mean_over_ranks
 from textok.models import TexTok
 from textok.models.text_encoder import TextEncoder
@@ -194,11 +195,12 @@ class TrainingModule(LightningModule):
         raise NotImplementedError
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        # All noise of a step, inside networks too, comes from here: a resumed run draws what the first one did. Ranks
-        # and micro-batches draw the same and keep their own rows of it.
-        torch.manual_seed(mix_seed(self.seed, self.global_step, 0, 0))
+        # All noise of a step comes from here: a resumed run draws what the first one did. What textok.noise draws is
+        # the picture's, whoever holds it; whatever else draws, in a plug-in say, differs between ranks and parts.
+        torch.manual_seed(mix_seed(self.seed, self.global_step, self._micro, self.global_rank))
         parts, part = self.accumulate * self.trainer.world_size, self._micro * self.trainer.world_size
-        with rows_of((part + self.global_rank) * len(batch), len(batch), parts * len(batch)):
+        first, count = (part + self.global_rank) * len(batch), len(batch)
+        with rows_of(first, count, parts * count, mix_seed(self.seed, self.global_step)):
             terms = self.micro_step(batch)
         for name, value in terms.items():
             self._terms[name] = self._terms.get(name, 0.0) + value / self.accumulate
@@ -350,13 +352,17 @@ class TrainingModule(LightningModule):
     @staticmethod
     def _over_ranks(terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """Means over the ranks, in one go: a curve is that of the whole batch."""
-        values = mean_over_ranks(torch.stack([value.double() for value in terms.values()])) if terms else []
+        values = mean_over_ranks(torch.stack([full(value) for value in terms.values()])) if terms else []
         return dict(zip(terms, values))
 
     def log_validation(self, values: dict[str, Tensor], batch_size: int) -> None:
-        """Collect means over the validation images as ``val/<name>``; a callback hands them to the loggers."""
+        """Collect means over the validation images as ``val/<name>``; a callback hands them to the loggers.
+
+        Every rank calls this for each of its batches, also where none of a batch's images counts (``batch_size`` 0).
+        """
         stage = "test" if self.trainer.testing else "val"
-        named = {f"{stage}/{name}": value for name, value in values.items()}
+        # The mean of no images may be NaN, which no weight takes out of a sum.
+        named = {f"{stage}/{name}": value if batch_size else torch.zeros_like(value) for name, value in values.items()}
         self.log_dict(named, batch_size=batch_size, sync_dist=True, logger=False)
 
     # ---------------------------------------------------------------- checkpoint

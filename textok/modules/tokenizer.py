@@ -266,8 +266,8 @@ class TokenizerModule(TrainingModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         fake = self.ema(batch.image, self.encode_text(batch), batch.label)[0]
         count = int(batch.valid.sum())
-        # A rank whose batch only pads logs, too, with no weight: the others wait for it when the means are taken.
-        rows = batch.valid if count else slice(0, 1)
+        # A batch of nothing but padding counts for nothing, and yet is logged: the other ranks wait for its mean.
+        rows = batch.valid if count else slice(None)
         image, shown = batch.image[rows], fake[rows]
         terms = {"reconstruction": self.reconstruction(shown, image)}
         if self.perceptual is not None:

@@ -74,9 +74,28 @@ def find_folder(name: str | Path, revision: str | None = None) -> Path:
     if folder.exists():
         return folder
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         return Path(snapshot_download(str(name), revision=revision, allow_patterns=[CONFIG, WEIGHTS, CAPTIONS, CARD]))
+    except HFValidationError as error:
+        raise ValueError(f"there is no folder {name}, and it is no name of a model on the hub either") from error
+    except RevisionNotFoundError as error:
+        raise ValueError(f"the hub's model {name} has no revision {revision!r}") from error
+    except RepositoryNotFoundError as error:
+        raise ValueError(
+            f"{name} is no folder here, and the hub has no such model, or a private one (hf auth login)"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise ValueError(
+            f"{name} is no folder here, and the hub cannot be reached to look for it: check the network, or give the "
+            "folder that textok export wrote"
+        ) from error
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{name} is no folder here and no model that the hub gives ({reason})") from error

@@ -107,14 +107,22 @@ class TexTokPipeline:
 
         Returns:
             The address of the commit.
+
+        Raises:
+            ValueError: If the hub refuses, for want of a login as a rule.
         """
         from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError
 
         api = HfApi()
-        name = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        with tempfile.TemporaryDirectory() as folder:
-            self._write(Path(folder), name)
-            return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message=commit_message))
+        try:
+            name = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            with tempfile.TemporaryDirectory() as folder:
+                self._write(Path(folder), name)
+                return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message=commit_message))
+        except HfHubHTTPError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"the hub does not take {repo_id}: {reason} (hf auth login logs in)") from error
 
     def _write(self, folder: Path, name: str) -> None:
         card = write_card(self.networks, self.numbers, name)

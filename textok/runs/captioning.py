@@ -17,12 +17,14 @@ from textok.datamodules.caption_bank import BankSummary, build_bank
 from textok.datamodules.caption_files import CaptionFields, read_rows
 from textok.metrics.distributed import on_first_rank, rank_and_world, wait_for_ranks
 from textok.models.captioner import Captioner
-from textok.storage import JsonLines, require_match, write_json
+from textok.storage import JsonLines, require_match, require_space, write_json
 from textok.storage.atomic import atomic_path
 
 PLAN = "plan.json"
 CAPTIONS = "captions.jsonl"
 BANK = "captions.bank"
+#: Of an English word with its space; for the estimate of a size only.
+LETTERS = 6
 
 
 def caption_dataset(
@@ -45,7 +47,7 @@ def caption_dataset(
         console: Where progress is shown.
 
     Raises:
-        ValueError: If the folder holds captions of another dataset, model or prompt.
+        ValueError: If the folder holds captions of another dataset, model or prompt, or the disk has too little room.
     """
     console = console or Console()
     folder = Path(folder)
@@ -67,24 +69,32 @@ def caption_dataset(
     wait_for_ranks()
     batches = [images[first : first + batch_size] for first in range(0, len(images), batch_size)][rank::world]
     pending = [batch for batch in batches if not all(split.key(index) in done for split, index in batch)]
+    size = _largest(images, captioner)
+    console.print(
+        f"{len(images):,} images, at most about {size / 1e6:,.1f} MB of captions and as much again for the bank; "
+        f"{sum(map(len, pending)):,} to caption here",
+        highlight=False,
+        soft_wrap=True,
+    )
+    # The ranks' lines, the merged ones and the bank are there at once for a moment.
+    on_first_rank(lambda: require_space(folder, 3 * size - sum(path.stat().st_size for path in _parts(folder))))
     begin = time.perf_counter()
     for number, batch in enumerate(track(console, "captioning", pending, len(pending))):
         rows = _captioned(captioner, batch, data)
         lines.append([row for row in rows if row["key"] not in done])
         if number == 0:
-            todo = sum(map(len, pending))
             seconds = (time.perf_counter() - begin) * len(pending)
-            size = len(json.dumps(rows, ensure_ascii=False).encode()) / len(rows) * len(images)
-            console.print(
-                f"{len(images):,} images, about {size / 1e6:,.1f} MB of captions; {todo:,} to caption here, about "
-                f"{duration(seconds)}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            console.print(f"about {duration(seconds)} by the first batch", highlight=False, soft_wrap=True)
 
     wait_for_ranks()
     on_first_rank(lambda: _merge(folder, [split.key(index) for split, index in images]))
     return on_first_rank(lambda: _bank(folder, console))
+
+
+def _largest(images: list[tuple[CaptionedImages, int]], captioner: Captioner) -> int:
+    """Bytes of the lines if every caption is as long as it may be, in English words."""
+    line = len('{"key": "", "caption": ""}\n') + LETTERS * captioner.max_words
+    return sum(len(split.key(index)) + line for split, index in images)
 
 
 def _captioned(

@@ -22,7 +22,7 @@ from textok.metrics.distributed import on_first_rank, rank_and_world, wait_for_r
 from textok.models.state import fingerprint
 from textok.modules import TokenizerModule
 from textok.runs.text_cache import encoder_identity
-from textok.storage import Manifest, ShardWriter, atomic_path, pack, strings_digest, write_json
+from textok.storage import Manifest, ShardWriter, atomic_path, pack, require_space, strings_digest, write_json
 from textok.types import from_uint8
 
 
@@ -145,8 +145,8 @@ def write_latent_cache(
         console: Where progress is shown.
 
     Raises:
-        ValueError: If the folder holds another cache, too many images are bad, or the latents are not finite in the
-            precision.
+        ValueError: If the folder holds another cache, the disk has too little room, too many images are bad, or the
+            latents are not finite in the precision.
     """
     console = console or Console()
     rank, world = rank_and_world()
@@ -167,6 +167,14 @@ def write_latent_cache(
         for first in range(0, len(entries), options.batch_size)
     ]
     shape = (module.textok.num_latents, module.textok.latent_dim)
+    entry_size = shape[0] * shape[1] * getattr(torch, options.dtype).itemsize
+    console.print(
+        f"{len(plan):,} entries of {len(plan.keys):,} images, {shape[0]} tokens of {shape[1]} channels each: "
+        f"{len(plan) * entry_size / 1e6:,.1f} MB; {sum(map(len, batches)):,} to encode here",
+        highlight=False,
+        soft_wrap=True,
+    )
+    on_first_rank(lambda: require_space(folder, writer.num_missing() * entry_size))
     encoded = _encode(module, data, plan, batches)
     parts: list[Tensor] = []
     bad: dict[int, str] = {}
@@ -174,14 +182,8 @@ def write_latent_cache(
     for number, (latents, reasons) in enumerate(track(console, "encoding images", encoded, len(batches))):
         entries = batches[number]
         if number == 0:
-            size = len(plan) * shape[0] * shape[1] * getattr(torch, options.dtype).itemsize
             seconds = (time.perf_counter() - begin) * len(batches)
-            console.print(
-                f"{len(plan):,} entries of {len(plan.keys):,} images, {shape[0]} tokens of {shape[1]} channels each: "
-                f"{size / 1e6:,.1f} MB; {sum(map(len, batches)):,} to encode here, about {duration(seconds)}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            console.print(f"about {duration(seconds)} by the first batch", highlight=False, soft_wrap=True)
         latents = latents.to(getattr(torch, options.dtype))
         if not latents.isfinite().all():
             raise ValueError(

@@ -18,7 +18,7 @@ from textok.metrics.distributed import on_first_rank, rank_and_world, wait_for_r
 from textok.models import TextEncoder
 from textok.models.state import fingerprint
 from textok.modules.class_captions import read_class_captions
-from textok.storage import Manifest, ShardWriter, atomic_path, pack_index, strings_digest
+from textok.storage import Manifest, ShardWriter, atomic_path, pack_index, require_space, strings_digest
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def write_text_cache(
         console: Where progress is shown.
 
     Raises:
-        ValueError: If the folder holds another cache, or a caption's tokens do not fit the precision.
+        ValueError: If the folder holds another cache, the disk has too little room, or a caption's tokens do not fit
+            the precision.
     """
     console = console or Console()
     rank, world = rank_and_world()
@@ -99,7 +100,18 @@ def write_text_cache(
         return manifest
 
     pending = writer.pending()
-    _estimate(console, captions, encoder, pending, writer)
+    todo = sum(len(writer.entries(shard)) for shard in pending)
+    length, entry_size = _entry_size(captions, encoder)
+    console.print(
+        f"{len(captions):,} captions of about {length:.0f} text tokens: about {len(captions) * entry_size / 1e6:,.1f} "
+        f"MB; {todo:,} to encode here",
+        highlight=False,
+        soft_wrap=True,
+    )
+    on_first_rank(lambda: require_space(folder, writer.num_missing() * entry_size))
+    if todo:
+        seconds = _seconds(captions, encoder, todo)
+        console.print(f"about {duration(seconds)} by a few captions", highlight=False, soft_wrap=True)
     parts = [(shard, first) for shard in pending for first in writer.entries(shard)[:: options.batch_size]]
     tokens: list[torch.Tensor] = []
     lengths: list[int] = []
@@ -130,24 +142,18 @@ def write_text_cache(
     return manifest
 
 
-def _estimate(
-    console: Console, captions: list[str], encoder: TextEncoder, pending: list[int], writer: ShardWriter
-) -> None:
-    """Say how long this rank will take and how large the cache will be, from a few captions."""
-    todo = sum(len(writer.entries(shard)) for shard in pending)
-    if not todo:
-        return
-    few = captions[1 : 1 + 256 : 8] or captions
+def _entry_size(captions: list[str], encoder: TextEncoder) -> tuple[float, float]:
+    """Text tokens of a caption and their bytes, from up to 256 captions that are spread over all."""
+    few = captions[1 :: max(1, len(captions) // 256)] or captions
     length = sum(min(encoder.token_ids(caption)[1], encoder.num_tokens) for caption in few) / len(few)
+    return length, length * encoder.dim * 2
+
+
+def _seconds(captions: list[str], encoder: TextEncoder, todo: int) -> float:
+    """How long so many captions will take, from a few."""
+    few = captions[1 : 1 + 256 : 8] or captions
     encoder(few[:1])  # the first call warms up
     some = few[1 : 1 + encoder.chunk_size] or few
     begin = time.perf_counter()
     encoder(some)
-    seconds = (time.perf_counter() - begin) / len(some) * todo
-    size = len(captions) * length * encoder.dim * 2
-    console.print(
-        f"{len(captions):,} captions of about {length:.0f} text tokens: about {size / 1e6:,.1f} MB; "
-        f"{todo:,} to encode here, about {duration(seconds)}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    return (time.perf_counter() - begin) / len(some) * todo

@@ -8,6 +8,7 @@ from textok.storage.manifest import Manifest, require_match
 from textok.storage.mapped import map_tensors
 from textok.storage.sharded import checkpoint_damage, is_sharded, read_sharded
 from textok.storage.shards import ShardWriter
+from textok.storage.space import require_space
 from textok.storage.strings import StringIndex, StringTable, pack, pack_index, strings_digest
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "pack_index",
     "read_sharded",
     "require_match",
+    "require_space",
     "sha256",
     "strings_digest",
     "write_atomic",

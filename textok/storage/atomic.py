@@ -14,13 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+#: What a new file's mode lacks. Read once: asking for it means setting it, for all threads.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path to write to, which becomes ``path`` when the block ends well and vanishes when it does not.
 
     The temporary file lies in the same folder (a rename is atomic only within a file system) and ends like the target,
-    for writers that look at the suffix. Missing folders are made.
+    for writers that look at the suffix. Missing folders are made. The file may be read by whom ``open`` would let read
+    it, also where a writer (safetensors) made it the owner's alone.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -28,6 +33,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         sync(temporary)
+        if temporary.is_file():
+            os.chmod(temporary, 0o666 & ~_UMASK)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)

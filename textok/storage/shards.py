@@ -95,6 +95,11 @@ class ShardWriter:
         # By the shard's number: ranks may look at the journals at different moments and must still agree.
         return [shard for shard in range(self.rank, self.num_shards, self.world) if shard not in done]
 
+    def num_missing(self) -> int:
+        """Entries that no rank has written yet."""
+        done = self._entered()
+        return sum(len(self.entries(shard)) for shard in range(self.num_shards) if shard not in done)
+
     def write(self, shard: int, tensors: dict[str, Tensor], note: Any = None) -> None:
         """Store a shard and enter it in the journal.
 
