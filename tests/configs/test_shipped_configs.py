@@ -102,6 +102,8 @@ COMBINATIONS = {
     "tokenizer base": ([*TOKENIZER, "textok/n128.yaml", "textok/base.yaml"], 176.42),
     "tokenizer large": ([*TOKENIZER, "textok/large.yaml"], None),
     "tokenizer gpu": ([*TOKENIZER, "overlays/gpu.yaml"], 176.20),
+    "tokenizer ddp": ([*TOKENIZER, "overlays/gpu.yaml", "overlays/ddp.yaml"], None),
+    "generator fsdp": ([*GENERATOR, "overlays/gpu.yaml", "overlays/fsdp.yaml"], None),
     **{f"generator {s}": ([*GENERATOR, f"dit/{s}.yaml"], m) for s, m in (("s", 32.7), ("b", 130.0), ("l", 457.2))},
     "generator xl": ([*GENERATOR, "dit/xl.yaml"], 674.0),
     "generator 512": (
