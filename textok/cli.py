@@ -63,7 +63,7 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 for a user's error in what a command was given, 2 for a command line that is wrong,
         130 after Ctrl-C,
-        75 and 76 for a run that a batch system's signal or its watchdog ended.
+        75 and 76 for a run that a batch system's signal or its watchdog ended, 77 for a command that lost a process.
     """
     args = sys.argv[1:] if args is None else list(args)
     if not args or args[0] in ("-h", "--help", "help"):
@@ -101,9 +101,12 @@ def main(args: list[str] | None = None) -> int:
         print(f"textok {args[0]}: error: {cause(error)}", file=sys.stderr)
         return 1
     except Exception as error:
-        from textok.types import RunEnded
+        from textok.callbacks.lost_process import lost_peer, lost_worker
+        from textok.types import EXIT_LOST, RunEnded
 
-        if not isinstance(error, RunEnded):
+        told, code = (str(error), error.exit_code) if isinstance(error, RunEnded) else (None, EXIT_LOST)
+        told = told or lost_worker(error) or lost_peer(error)
+        if told is None or (code == EXIT_LOST and os.environ.get("TEXTOK_TRACEBACK")):
             raise
-        print(f"textok {args[0]}: {error}", file=sys.stderr)
-        return error.exit_code
+        print(f"textok {args[0]}: {told}", file=sys.stderr)
+        return code

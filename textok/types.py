@@ -194,6 +194,8 @@ class Request:
 EXIT_REQUEUE = 75
 #: Exit code of a run whose updates were not finite several times in a row; the same command goes on past their batches.
 EXIT_DIVERGED = 76
+#: Exit code of a command that lost one of its processes: a worker of a loader, another rank, or a rank that hangs.
+EXIT_LOST = 77
 #: Exit code of a run that Ctrl-C ended, as every shell has it (128 + SIGINT).
 EXIT_INTERRUPTED = 130
 

@@ -52,6 +52,26 @@ def test_a_key_that_does_not_exist_is_a_finding(options_of, capsys):
     assert line.startswith("error   syntax") and "--trainer.max_stepps=3" in line
 
 
+def test_processes_of_a_slurm_job(findings_of, monkeypatch):
+    options = ("--trainer.accelerator=cpu", "--trainer.num_nodes=2", "--trainer.devices=4")
+    assert findings_of("slurm", "tokenizer", *options) == []
+    job = {"SLURM_JOB_ID": "1", "SLURM_NNODES": "2", "SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4"}
+    for name, value in job.items():
+        monkeypatch.setenv(name, value)
+    assert findings_of("slurm", "tokenizer", *options) == []
+    assert findings_of("slurm", "tokenizer", *options[:1]) == [
+        ("error", "trainer.num_nodes is 1, and the job has 2 nodes", "set --trainer.num_nodes 2"),
+        (
+            "error",
+            "trainer.devices is auto, which is 1 here, and the job has 4 tasks a node",
+            "set --trainer.devices 4",
+        ),
+    ]
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
+    ((severity, what, _),) = findings_of("slurm", "tokenizer", *options)
+    assert severity == "error" and what == "the job has 8 tasks, by --ntasks"
+
+
 def test_files(findings_of, tmp_path):
     ((severity, what, _),) = findings_of(
         "files", "generator", f"--model.init_args.tokenizer_checkpoint={tmp_path}/stage1"

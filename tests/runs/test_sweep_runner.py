@@ -9,6 +9,7 @@ from rich.console import Console
 from textok.runs.sweep_plan import SweepPlan
 from textok.runs.sweep_results import SweepResults
 from textok.runs.sweep_runner import SweepRunner
+from textok.types import EXIT_REQUEUE, RunEnded
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def sweep(tmp_path):
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(content))
     plan, results = SweepPlan(tmp_path / "s.yaml"), SweepResults(tmp_path / "out" / "results")
 
-    def run(broken=()):
+    def run(broken=(), told_to_end=()):
         started = []
 
         def execute(command, log, locks):
@@ -34,6 +35,8 @@ def sweep(tmp_path):
                 log.parent.mkdir(parents=True, exist_ok=True)
                 log.write_text("textok fit: error: out of luck\n")
                 return 1
+            if folder.name in told_to_end:
+                return EXIT_REQUEUE
             folder.mkdir(exist_ok=True)
             record = {"step": 1, "training_seconds": 2.0, "metrics": {"val/psnr": 20.0}}
             (folder / "metrics.json").write_text(json.dumps(record))
@@ -54,6 +57,15 @@ def test_a_failing_run_is_named_and_alone_tried_again(sweep):
     assert run() == ({}, ["4_seed0"])
     assert all(file.stat().st_mtime_ns == time for file, time in times.items())
     assert run() == ({}, [])
+
+
+def test_a_run_that_was_told_to_end_ends_the_sweep_to_be_put_back_into_the_queue(sweep):
+    run = sweep[2]
+    with pytest.raises(RunEnded, match="2_seed1: a signal ended textok fit") as ended:
+        run(told_to_end=["2_seed1"])
+    assert ended.value.exit_code == EXIT_REQUEUE
+    failures, started = run()
+    assert failures == {} and started[0] == "2_seed1"
 
 
 def test_results_of_another_configuration_are_found(sweep):

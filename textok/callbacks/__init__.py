@@ -13,6 +13,7 @@ from textok.callbacks.prompts import PromptGrid
 from textok.callbacks.reconstruction import ReconstructionMetrics
 from textok.callbacks.results import ResultsWriter
 from textok.callbacks.signals import StopOnSignal
+from textok.callbacks.stall import StallWatch
 from textok.callbacks.throughput import Throughput
 from textok.callbacks.watchdog import Watchdog
 
@@ -29,6 +30,7 @@ __all__ = [
     "ResultsWriter",
     "SampleGrid",
     "ShardWriter",
+    "StallWatch",
     "StepProgress",
     "StopOnSignal",
     "TensorBoardCurves",

@@ -7,7 +7,10 @@ Ranks share one order: batch b of rank r is row ``b · world + r`` of the epoch'
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import torch
@@ -17,6 +20,9 @@ from torch.utils.data import DataLoader
 from textok.datamodules.bad_data import BadLedger
 from textok.datamodules.dataset import Entry, Read, Samples, seeded
 from textok.types import Batch
+
+#: How long workers outlive SIGTERM.
+SECONDS_TO_SAVE = 300
 
 
 class ResumableLoader:
@@ -192,12 +198,38 @@ def _shuffled_entries(samples: Samples, batch_size: int, seed: int, epoch: int, 
         epoch, start = epoch + 1, 0
 
 
+def outlive_signals(worker: int) -> None:
+    """Let a worker go on when a batch system or a terminal signals the whole job, so that the step can be ended.
+
+    Torch's own workers die of SIGTERM at once, and their loader's process with them. After ``SECONDS_TO_SAVE`` these
+    do, too, lest one that hangs outlives its loader.
+
+    Args:
+        worker: Its number.
+    """
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(SECONDS_TO_SAVE))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+class _Worker(multiprocessing.Process):
+    """A worker that its loader can end although it outlives SIGTERM, which is what torch ends its workers by."""
+
+    def terminate(self) -> None:
+        self.kill()
+
+
 def _torch_loader(samples: Samples, batches: object, num_workers: int) -> DataLoader:
+    context = copy(multiprocessing.get_context())
+    context.Process = _Worker
     return DataLoader(
         samples,
         batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=samples.read,
+        worker_init_fn=outlive_signals,
+        multiprocessing_context=context if num_workers else None,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
     )

@@ -13,6 +13,7 @@ from textok.planning.fit import (
     memory_fits_device,
     model_builds,
     precision_fits_hardware,
+    processes_match_job,
 )
 from textok.planning.gpus import Gpu
 from textok.planning.plan import Finding, Plan
@@ -37,6 +38,7 @@ CHECKS: dict[str, tuple[Check, tuple[str, ...]]] = {
     "weights": (weights_are_there, ("model",)),
     "stage 1": (stage_1_fits, ("model",)),
     "batch": (batch_fits_data, ("model", "data")),
+    "slurm": (processes_match_job, ()),
     "length": (length_fits_schedules, ("model",)),
     "precision": (precision_fits_hardware, ()),
     "memory": (memory_fits_device, ("model", "data", "length")),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import torch
 
 from textok.modules import TokenizerModule
 from textok.planning.gpus import GIB, Gpu
-from textok.planning.plan import Finding, Plan
+from textok.planning.plan import Finding, Plan, configured_devices
 from textok.runs.messages import cause
 
 
@@ -38,6 +39,29 @@ def batch_fits_data(plan: Plan) -> Iterator[Finding]:
     if lost > num_images // 10:
         what = f"{lost:,} of {num_images:,} training images do not fill a batch and are left out of each epoch"
         yield Finding("warning", what, "choose a batch_size that divides the number of images better")
+
+
+def processes_match_job(plan: Plan) -> Iterator[Finding]:
+    """In a Slurm job, the run has a process for each of its tasks."""
+    job, trainer = os.environ, plan.config.trainer
+    if "SLURM_JOB_ID" not in job:
+        return
+    nodes, tasks = int(job.get("SLURM_NNODES", 1)), int(job.get("SLURM_NTASKS", 1))
+    if tasks > 1 and "SLURM_NTASKS_PER_NODE" not in job:
+        yield Finding("error", f"the job has {tasks} tasks, by --ntasks", "ask sbatch for --ntasks-per-node instead")
+        return
+    each = int(job.get("SLURM_NTASKS_PER_NODE", 1))
+    if trainer.num_nodes != nodes:
+        what = f"trainer.num_nodes is {trainer.num_nodes}, and the job has {nodes} nodes"
+        yield Finding("error", what, f"set --trainer.num_nodes {nodes}")
+    if trainer.devices == "auto":
+        devices = torch.accelerator.device_count() if trainer.accelerator != "cpu" else 0
+        what = f"trainer.devices is auto, which is {max(1, devices)} here"
+    else:
+        devices = configured_devices(trainer) // trainer.num_nodes
+        what = f"trainer.devices is {trainer.devices}"
+    if max(1, devices) != each:
+        yield Finding("error", f"{what}, and the job has {each} tasks a node", f"set --trainer.devices {each}")
 
 
 def length_fits_schedules(plan: Plan) -> Iterator[Finding]:

@@ -32,6 +32,7 @@ from textok.callbacks import (
     FinalCheckpoint,
     MissedValidation,
     ShardWriter,
+    StallWatch,
     StopOnSignal,
     TensorBoardCurves,
 )
@@ -40,6 +41,7 @@ from textok.models import TextEncoder
 from textok.modules import TrainingModule
 from textok.modules.weights import checkpoint_step
 from textok.runs.folder import RunFolder
+from textok.types import EXIT_LOST, RunEnded
 
 # What Lightning tells every user of manual optimisation, of frozen networks and of a CLI with ``args``: all meant here.
 for _message in (
@@ -48,6 +50,8 @@ for _message in (
     r"Found \d+ module\(s\) in eval mode",
     r".*isinstance\(treespec, LeafSpec\)",
     ".*does not have many workers",
+    # Where Slurm is installed, a run on the machine that one has logged in to is meant as well.
+    "The `srun` command is available",
 ):
     warnings.filterwarnings("ignore", message=_message)
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
@@ -66,6 +70,7 @@ class TextokCLI(LightningCLI):
 
     def __init__(self, args: list[str] | dict[str, Any], run: bool = True) -> None:
         self.resumes_from: Path | None = None
+        self._stall_watch = StallWatch()
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -154,6 +159,15 @@ class TextokCLI(LightningCLI):
         resolved = yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True))
         return {key: value for key, value in resolved.items() if key not in PLACES}
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            # Said here, when the trainer has ended its processes and put back the handlers of signals.
+            if self._stall_watch.cause is None:
+                raise
+            raise RunEnded(self._stall_watch.cause, EXIT_LOST) from error
+
     def before_fit(self) -> None:
         # Only now: a configuration whose parts could not even be built shall not hold the folder.
         RunFolder(self.trainer.default_root_dir).claim(self._config)
@@ -184,7 +198,7 @@ class TextokCLI(LightningCLI):
         if self.subcommand == "fit":
             # It saves: behind what moves with a step, such as the averages, and before what saves on schedule.
             position = trainer.callbacks.index(trainer.checkpoint_callback)
-            trainer.callbacks[position:position] = [MissedValidation(), StopOnSignal()]
+            trainer.callbacks[position:position] = [MissedValidation(), StopOnSignal(), self._stall_watch]
             trainer.callbacks.append(FinalCheckpoint())
         return trainer
 

@@ -8,6 +8,7 @@ started again never trains into a folder that the last one's orphan still trains
 from __future__ import annotations
 
 import fcntl
+import signal
 import subprocess
 import sys
 import time
@@ -22,10 +23,15 @@ from rich.console import Console
 from textok.callbacks.display import duration
 from textok.runs.sweep_plan import Cell, SweepPlan, SweepRun
 from textok.runs.sweep_results import SweepResults
+from textok.types import EXIT_REQUEUE, RunEnded
 
 #: Runs a command line after ``textok`` with its output appended to a file, and gives its exit code. The files' numbers
 #: are those of open locks, to be handed on.
 Execute = Callable[[list[str], Path, Sequence[int]], int]
+
+#: Exit codes of a command that was told to make room: a fit that has saved; an evaluation, or what has not yet begun,
+#: which a batch script's signal just ends, here or below a launcher.
+ENDED_BY_SIGNAL = (EXIT_REQUEUE, -signal.SIGUSR1, 128 + signal.SIGUSR1)
 
 
 class Locked(Exception):
@@ -87,6 +93,9 @@ class SweepRunner:
 
         Returns:
             Failed run → reason.
+
+        Raises:
+            RunEnded: If a signal ended a run, to which the sweep makes room as well.
         """
         queue = deque(self.pending(cells))
         self._again = {run.name for run in queue if self.results.has(run)}
@@ -123,6 +132,9 @@ class SweepRunner:
             begin = time.perf_counter()
             code = self.execute(command, log, [lock])
             seconds = time.perf_counter() - begin
+            if code in ENDED_BY_SIGNAL:
+                told = f"{run.name}: a signal ended textok {command[0]}; the same command goes on"
+                raise RunEnded(told, EXIT_REQUEUE)
             if code != 0:
                 self._fail(
                     run, title, f"textok {command[0]} ended with exit code {code}: {last_words(log, said)} ({log})"

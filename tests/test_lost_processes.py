@@ -1,0 +1,162 @@
+"""Two processes of a fit, of which one dies or hangs, and a loader's worker that is killed: what is told, and when."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch.callbacks import Callback
+
+from textok.cli import main
+from textok.types import EXIT_LOST
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+class Harm(Callback):
+    """Does something to a process in its third step.
+
+    Args:
+        rank: Which one.
+        kind: ``kill`` it, ``stop`` it, let it ``sleep`` in Python, or kill a ``worker`` of its loader.
+    """
+
+    def __init__(self, rank: int = 1, kind: str = "") -> None:
+        self.rank, self.kind = rank, kind
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_rank != self.rank or trainer.global_step != 2:
+            return
+        if self.kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.kind == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if self.kind == "sleep":
+            oversleep()
+        if self.kind == "worker":
+            os.kill(trainer.train_dataloader._iterator._workers[0].pid, signal.SIGKILL)
+            time.sleep(1)  # a signal of its end comes at any moment
+
+
+def oversleep():
+    time.sleep(600)
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory, t5_folder):
+    """Makes the options of a tiny fit of stage 1 in which something happens."""
+    folder = tmp_path_factory.mktemp("lost")
+    encoder = {"class_path": "textok.models.T5TextEncoder", "init_args": {"name": str(t5_folder), "num_tokens": 200}}
+    tiny = {
+        "trainer": {"accelerator": "cpu", "max_steps": 8, "val_check_interval": 100, "log_every_n_steps": 1},
+        "checkpoint": {"every_n_train_steps": 2, "save_top_k": -1},
+        "data": {
+            "class_path": "textok.datamodules.ShapesDataModule",
+            "init_args": {"image_size": 16, "num_train": 64, "num_val": 6, "batch_size": 4},
+        },
+        "model": {
+            "init_args": {
+                "text_encoder": encoder,
+                "textok": {"init_args": {"num_latents": 4, "patch_size": 4, "width": 16, "depth": 1, "num_heads": 2}},
+                "perceptual": None,
+                "discriminator": None,
+                "stage": {"start": 100, "warmup": 1},
+                "schedule": {"init_args": {"warmup_steps": 1}},
+            }
+        },
+    }
+
+    def made(run, rank, kind, *more):
+        tiny["trainer"]["callbacks"] = [{"class_path": f"{__name__}.Harm", "init_args": {"rank": rank, "kind": kind}}]
+        (folder / f"{kind}.yaml").write_text(yaml.safe_dump(tiny))
+        files = [CONFIGS / "base.yaml", *(CONFIGS / "quickstart" / f"{name}.yaml" for name in ("tokenizer", "pair"))]
+        files.append(folder / f"{kind}.yaml")
+        return ["fit", *(part for file in files for part in ("-c", str(file))), "--run", str(run), *more]
+
+    return made
+
+
+#: The process group's timeout in seconds: a start takes no longer, and its ranks do not differ by as much.
+TIMEOUT = 15
+
+
+@pytest.fixture
+def two(options, tmp_path):
+    """Runs the two processes of a fit as Slurm starts them, and gives their exit codes and what each said."""
+
+    def run(rank, kind):
+        timeout = ["--trainer.strategy", "lightning.pytorch.strategies.DDPStrategy"]
+        timeout += [f"--trainer.strategy.timeout=0:00:{TIMEOUT}", "--trainer.devices=2"]
+        command = [sys.executable, "-m", "textok", *options(tmp_path / "run", rank, kind, *timeout)]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        shared = {"SLURM_JOB_NAME": "t", "SLURM_JOB_ID": "1", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+        shared |= {"SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_STEP_ID": "0", "OMP_NUM_THREADS": "1"}
+        shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        shared["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), str(CONFIGS.parent)])
+        processes = []
+        for number in range(2):
+            own = {"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)}
+            with open(tmp_path / f"{number}.log", "w") as log:
+                processes.append(
+                    subprocess.Popen(command, env=os.environ | shared | own, stdout=log, stderr=subprocess.STDOUT)
+                )
+        if kind == "stop":  # it never ends by itself
+            codes = [process.wait(120) for number, process in enumerate(processes) if number != rank]
+            processes[rank].kill()
+            codes.insert(rank, processes[rank].wait(10))
+        else:
+            codes = [process.wait(120) for process in processes]
+        return codes, [(tmp_path / f"{number}.log").read_text() for number in range(2)]
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_is_named_by_the_other(two):
+    codes, said = two(1, "kill")
+    assert codes == [EXIT_LOST, -signal.SIGKILL]
+    assert "textok fit: rank 0: after step 2: rank 1 is gone (" in said[0] and "Traceback" not in said[0]
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_is_named_by_the_other_if_it_is_the_first(two):
+    codes, said = two(0, "kill")
+    assert codes == [-signal.SIGKILL, EXIT_LOST]
+    assert "textok fit: rank 1: after step 2: rank 0 is gone (" in said[1] and "Traceback" not in said[1]
+
+
+@pytest.mark.slow
+def test_a_rank_that_hangs_is_named_with_its_line(two, tmp_path):
+    codes, said = two(1, "sleep")
+    assert codes == [EXIT_LOST, EXIT_LOST]
+    assert "after step 2: rank 1 hangs at tests/test_lost_processes.py:" in said[0]
+    assert "(oversleep); rank 0 waits at" in said[0] and "Traceback" not in said[0] + said[1]
+    assert "oversleep" in (tmp_path / "run" / "stalls" / "rank1.txt").read_text()
+    assert "textok fit" not in said[1], "one speaks for all"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_is_frozen_is_named(two, rank):
+    codes, said = two(rank, "stop")
+    assert codes[1 - rank] == EXIT_LOST
+    assert f"rank {rank} does not answer; rank {1 - rank} waits at" in said[1 - rank]
+
+
+def test_a_killed_worker_is_told_in_a_line_and_the_run_goes_on(options, tmp_path, capsys):
+    more = ["--data.num_workers", "2"]
+    run = tmp_path / "run"
+    assert main(options(run, 0, "worker", *more)) == EXIT_LOST
+    message = capsys.readouterr().err
+    assert "textok fit: after step 2: a worker process of the data loader is gone (pid " in message
+    assert "want of memory" in message and "Traceback" not in message
+    saved = torch.load(run / "checkpoints" / "step00000002.ckpt", weights_only=True)
+    assert saved["global_step"] == 2
