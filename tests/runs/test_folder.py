@@ -35,3 +35,12 @@ def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_anew_silently(ru
         file.write_bytes(b"")
     with pytest.warns(UserWarning, match="damaged"), pytest.raises(ValueError, match="all 2 checkpoints"):
         run.check(CONFIG)
+
+
+def test_another_strategy_goes_on_and_other_devices_do_not(run):
+    """How a step is computed may change between two starts, its batch may not."""
+    run.config_file.unlink()
+    run.claim(CONFIG | {"trainer": {"strategy": "auto", "devices": 2}})
+    assert run.check(CONFIG | {"trainer": {"strategy": {"class_path": "DDPStrategy"}, "devices": 2}})
+    with pytest.raises(ValueError, match=r"trainer\.devices: 2 → 1"):
+        run.check(CONFIG | {"trainer": {"strategy": "auto", "devices": 1}})

@@ -117,6 +117,8 @@ class Beats:
         self._main = threading.main_thread().ident
         self._step = 0
         self._since = time.monotonic()
+        #: Since when the main thread is in a collective each time that it is looked at.
+        self._waits_since: float | None = None
         self._count = 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="stall watch", daemon=True)
@@ -134,11 +136,12 @@ class Beats:
     def _watch(self) -> None:
         while not self._end.wait(self.period):
             self._answer(self._beat, self.period)
-            waited = time.monotonic() - self._since
-            if waited > self.limit:
+            if time.monotonic() - self._since > self.limit:
                 told = self._answer(self._ask, 4 * self.period)
                 records, silent = told if told else ({self.rank: self._record()}, [0])
-                if not self._end.is_set() and time.monotonic() - self._since > self.limit:
+                # Long work of all ranks is no stall, such as the samples of a validation: somebody has to have waited.
+                waited = max(record["waited"] for record in records.values())
+                if not self._end.is_set() and min(waited, time.monotonic() - self._since) > self.limit:
                     self._stalled(records, silent, waited)
 
     def _answer(self, ask, seconds: float):
@@ -156,8 +159,11 @@ class Beats:
         return answers[0] if answers else None
 
     def _record(self) -> dict[str, Any]:
-        frame = sys._current_frames().get(self._main)
-        return {"step": self._step, "count": self._count, "at": place(frame), "waits": is_waiting(frame)}
+        frame, now = sys._current_frames().get(self._main), time.monotonic()
+        waits = is_waiting(frame)
+        self._waits_since = max(self._waits_since or now, self._since) if waits else None
+        waited = now - self._waits_since if waits else 0.0
+        return {"step": self._step, "count": self._count, "at": place(frame), "waits": waits, "waited": waited}
 
     def _beat(self) -> None:
         self._count += 1

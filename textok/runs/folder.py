@@ -14,6 +14,9 @@ import yaml
 from textok.modules.weights import checkpoints_of
 from textok.storage import checkpoint_damage, write_atomic
 
+#: Keys of ``trainer`` that say how a step is computed and not what it is: a run may go on with others.
+HOW = ("strategy",)
+
 
 class RunFolder:
     """The folder of one run.
@@ -79,7 +82,7 @@ class RunFolder:
             ValueError: If the folder holds another run or something else, or only damaged checkpoints.
         """
         if self.config_file.exists():
-            differences = compare_configs(self.config(), config)
+            differences = compare_configs(_what(self.config()), _what(config))
             if differences:
                 raise ValueError(
                     f"{self.path} holds a run with another configuration:\n  "
@@ -96,6 +99,11 @@ class RunFolder:
         if not self.config_file.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomic(self.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+
+def _what(config: dict[str, Any]) -> dict[str, Any]:
+    trainer = {key: value for key, value in (config.get("trainer") or {}).items() if key not in HOW}
+    return config | {"trainer": trainer}
 
 
 def compare_configs(old: Any, new: Any, at: str = "") -> list[str]:
