@@ -1,6 +1,5 @@
 """Compiled blocks: the same pictures, and nothing of the compiler in a checkpoint or an export."""
 
-import functools
 import shutil
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from textok.cli import main
 from textok.modules.weights import read_checkpoint
@@ -24,7 +22,8 @@ def graphs(monkeypatch):
         found.append(graph)
         return graph
 
-    monkeypatch.setattr(nn.Module, "compile", functools.partialmethod(nn.Module.compile, backend=backend))
+    original = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *args, **choices: original(*args, **choices | {"backend": backend}))
     torch._dynamo.reset()
     with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):  # it would go on uncompiled without a word
         yield found

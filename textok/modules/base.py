@@ -1,4 +1,4 @@
-"""What both training stages share: text, a step that is one update, averages, and reproducible randomness."""
+"""What both training stages share: a step that is one update, averages, and reproducible randomness."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -16,18 +15,18 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from textok.losses.precision import full
 from textok.losses.ranks import average_gradients, mean_over_ranks
-from textok.models import TexTok
 from textok.models.text_encoder import TextEncoder
 from textok.modules.blocks import checkpoint_block, compile_block
 from textok.modules.sharding import clip_gradients, gradient_norm, shard, unreduced
+from textok.modules.text import TextModule
 from textok.noise import rows_of
 from textok.optim import parameter_groups
-from textok.types import Batch, ServesText, Sizes, TextTokens, mix_seed
+from textok.types import Batch, mix_seed
 
 Schedule = Callable[[Optimizer, int], LRScheduler]
 
 
-class TrainingModule(LightningModule):
+class TrainingModule(TextModule):
     """Base of both stages: manual optimisation in which one step is one update of ``accumulate`` micro-batches.
 
     A subclass sets ``self.textok`` and ``self.ema`` and implements ``trained`` and ``micro_step``.
@@ -47,7 +46,6 @@ class TrainingModule(LightningModule):
     #: Lightning would count every optimiser's step; we step by hand (design: a step is one generator update).
     automatic_optimization = False
 
-    textok: TexTok
     ema: nn.Module
 
     def __init__(
@@ -61,16 +59,9 @@ class TrainingModule(LightningModule):
         checkpoint_blocks: bool = False,
         compile_backend: str = "inductor",
     ) -> None:
-        super().__init__()
+        super().__init__(text_encoder, image_size, num_classes)
         if accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {accumulate}")
-        self.sizes = Sizes(
-            image_size,
-            num_classes,
-            text_dim=text_encoder.dim if text_encoder is not None else 0,
-            num_text_tokens=text_encoder.num_tokens if text_encoder is not None else 0,
-        )
-        self.text_encoder = text_encoder
         self.accumulate = accumulate
         self.seed = seed
         self.compile_blocks, self.compile_backend = compile_blocks, compile_backend
@@ -102,19 +93,8 @@ class TrainingModule(LightningModule):
         """
         return copy.deepcopy(network).requires_grad_(False).eval()
 
-    @property
-    def needs_text(self) -> bool:
-        """Whether a network reads text tokens; captions are not encoded otherwise."""
-        return self.textok.needs_text
-
-    @property
-    def encodes_batches(self) -> bool:
-        """Whether the captions of batches have to go through the text encoder."""
-        return self.needs_text and self._text_source() is None
-
     def configure_model(self) -> None:
-        if self.encodes_batches:
-            self._load_text_encoder()
+        super().configure_model()
         if self._configured:
             return  # once: this hook is called for every fit, validate, …
         self._configured = True
@@ -132,16 +112,6 @@ class TrainingModule(LightningModule):
         """Whether the trained network and its average are spread over the processes."""
         return self.device_mesh is not None
 
-    def _load_text_encoder(self) -> None:
-        if self.text_encoder is not None and not self.text_encoder.is_loaded:
-            self.text_encoder.load()
-            self.text_encoder.to(self.device)
-
-    def _text_source(self) -> ServesText | None:
-        """The datamodule, where its batches bring text tokens: the encoder's weights are not needed then."""
-        data = getattr(self._trainer, "datamodule", None)
-        return data if isinstance(data, ServesText) and data.brings_text else None
-
     def blocks(self) -> Iterator[nn.Module]:
         """The transformer blocks to compile."""
         return self.textok.blocks()
@@ -158,31 +128,13 @@ class TrainingModule(LightningModule):
             )
         if stage == "fit" and self.trainer.max_steps < 1:
             raise ValueError(f"trainer.max_steps must be set (schedules end there), got {self.trainer.max_steps}")
-        source = self._text_source()
-        if source is not None and self.text_encoder is not None:
-            source.check_encoder(self.text_encoder.identity)
+        super().setup(stage)
 
     def train(self, mode: bool = True) -> TrainingModule:
         """Switch the trained networks; the averages always evaluate."""
         super().train(mode)
         self.ema.eval()
         return self
-
-    # ---------------------------------------------------------------- text
-
-    def encode_text(self, batch: Batch) -> TextTokens | None:
-        """Text tokens of a batch, from its cache or from the encoder; the only caller of the encoder in training."""
-        return batch.text if batch.text is not None else self.encode_captions(batch.caption)
-
-    def encode_captions(self, captions: list[str]) -> TextTokens | None:
-        if not self.needs_text:
-            return None
-        source = self._text_source()
-        text = source.text_tokens(captions) if source is not None else None
-        if text is None:
-            self._load_text_encoder()  # captions that no cache has, such as a prompt of one's own
-            text = self.text_encoder(captions)
-        return text.to(self.device)
 
     # ---------------------------------------------------------------- a step
 
