@@ -1,6 +1,7 @@
 """Two processes of a fit, of which one dies or hangs, and a loader's worker that is killed: what is told, and when."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -156,7 +157,10 @@ def test_a_killed_worker_is_told_in_a_line_and_the_run_goes_on(options, tmp_path
     run = tmp_path / "run"
     assert main(options(run, 0, "worker", *more)) == EXIT_LOST
     message = capsys.readouterr().err
-    assert "textok fit: after step 2: a worker process of the data loader is gone (pid " in message
-    assert "want of memory" in message and "Traceback" not in message
+    # Batches that were read before are trained on: the loss is noticed in that step or in one of the next.
+    step = int(
+        re.search(r"textok fit: after step (\d+): a worker process of the data loader is gone \(pid ", message)[1]
+    )
+    assert 2 <= step < 8 and "want of memory" in message and "Traceback" not in message
     saved = torch.load(run / "checkpoints" / "step00000002.ckpt", weights_only=True)
     assert saved["global_step"] == 2
