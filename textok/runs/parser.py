@@ -50,8 +50,6 @@ for _message in (
     r"Found \d+ module\(s\) in eval mode",
     r".*isinstance\(treespec, LeafSpec\)",
     ".*does not have many workers",
-    # Where Slurm is installed, a run on the machine that one has logged in to is meant as well.
-    "The `srun` command is available",
 ):
     warnings.filterwarnings("ignore", message=_message)
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
