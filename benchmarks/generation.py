@@ -12,7 +12,7 @@ number of steps. The decoder that the reference needs to get from latents to pix
 
 Multiply-accumulates (MAC) are counted by torch on the meta device, half its FLOPs. Weights are random, and cost what
 trained ones do. T5-XXL is not timed: its seconds are T5-XL's times the ratio of their MACs. Prints a table and writes
-it as JSON beside the plot. DiT-XL in float32 on two cores takes some minutes and about 10 GB.
+it as JSON beside the plot.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,38 +46,36 @@ class Row:
         """10⁹ MACs of an image of so many guided steps."""
         return self.text_gmac + 2 * num_steps * self.step_gmac + self.decode_gmac
 
-    def text_share(self, num_steps: int) -> float:
-        """The text encoder's share of the seconds."""
-        return self.text_seconds / self.seconds(num_steps)
-
 
 def table(rows: list[Row]) -> str:
     """What an image costs by the clock."""
-    lines = [f"{'seconds':<24}{'a step':>9}{'decode':>9}{'text':>8}"]
-    lines[0] += "".join(f"{f'{steps} steps':>13}{'faster':>8}{'text':>7}" for steps in (FULL, QUICK))
-    for row in rows:
-        base = next(each for each in rows if each.name != "TexTok" and each.image_size == row.image_size)
-        parts = [f"{f'{row.name} {row.num_tokens}, {row.image_size}²':<24}{row.step_seconds:>9.3f}"]
-        parts += [f"{row.decode_seconds:>9.3f}{row.text_seconds:>8.3f}"]
-        for steps in (FULL, QUICK):
-            faster = base.seconds(steps) / row.seconds(steps)
-            parts.append(f"{row.seconds(steps):>13.2f}{faster:>7.1f}x{row.text_share(steps):>7.1%}")
-        lines.append("".join(parts))
-    return "\n".join(lines)
+    return _table(rows, "seconds", Row.seconds, lambda row: (row.step_seconds, row.decode_seconds, row.text_seconds))
 
 
 def work_table(rows: list[Row]) -> str:
     """What an image costs by MACs, which no machine changes."""
-    lines = [f"{'GMAC':<24}{'a step':>9}{'fewer':>8}{'decode':>9}{'text':>8}"]
-    lines[0] += "".join(f"{f'{steps} steps':>13}{'fewer':>8}{'text':>7}" for steps in (FULL, QUICK))
+    return _table(rows, "GMAC", Row.gmac, lambda row: (row.step_gmac, row.decode_gmac, row.text_gmac))
+
+
+def _table(
+    rows: list[Row],
+    unit: str,
+    whole: Callable[[Row, int], float],
+    parts: Callable[[Row], tuple[float, float, float]],
+) -> str:
+    """A line a model: a step, the detokenizer and the text, then images of either length; ratios are to DiT-XL/2."""
+    lines = [f"{unit:<24}{'a step':>9}{'less':>8}{'decode':>9}{'text':>8}"]
+    lines[0] += "".join(f"{f'{steps} steps':>13}{'less':>8}{'text':>7}" for steps in (FULL, QUICK))
     for row in rows:
         base = next(each for each in rows if each.name != "TexTok" and each.image_size == row.image_size)
-        parts = [f"{f'{row.name} {row.num_tokens}, {row.image_size}²':<24}{row.step_gmac:>9.4g}"]
-        parts += [f"{base.step_gmac / row.step_gmac:>7.1f}x{row.decode_gmac:>9.1f}{row.text_gmac:>8.1f}"]
+        step, decode, text = parts(row)
+        line = f"{f'{row.name} {row.num_tokens}, {row.image_size}²':<24}"
+        line += f"{step:>9.4g}{parts(base)[0] / step:>7.1f}x{decode:>9.4g}{text:>8.4g}"
         for steps in (FULL, QUICK):
-            fewer = base.gmac(steps) / row.gmac(steps)
-            parts.append(f"{row.gmac(steps):>13,.0f}{fewer:>7.1f}x{row.text_gmac / row.gmac(steps):>7.1%}")
-        lines.append("".join(parts))
+            cost = whole(row, steps)
+            line += f"{f'{cost:,.0f}' if cost >= 100 else f'{cost:.3g}':>13}{whole(base, steps) / cost:>7.1f}x"
+            line += f"{text / cost:>7.1%}"
+        lines.append(line)
     return "\n".join(lines)
 
 

@@ -9,8 +9,8 @@ import traceback
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
-import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from textok.callbacks.curves import read_curves
@@ -19,7 +19,6 @@ from textok.modules import TrainingModule
 
 pytestmark = pytest.mark.slow
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 STEPS, KILLS = 15, 20
 #: What measures time differs between any two runs.
 TIMED = ("train/images_per_second", "train/matmul_fraction")
@@ -29,43 +28,24 @@ TIMED = ("train/images_per_second", "train/matmul_fraction")
 def runs(tmp_path_factory, t5_folder):
     """A folder with overlays for tiny runs of both stages, which have everything on, and one undisturbed run each."""
     folder = tmp_path_factory.mktemp("resume")
-    shared = {
-        "trainer": {"max_steps": STEPS, "val_check_interval": 12, "log_every_n_steps": 1},
-        "checkpoint": {"every_n_train_steps": 3},
-        "data": {
-            "class_path": "textok.datamodules.ShapesDataModule",
-            "init_args": {"image_size": 16, "num_train": 28, "num_val": 8, "batch_size": 4, "num_workers": 2},
-        },
-    }
-    both = {
-        "text_encoder": {
-            "class_path": "textok.models.T5TextEncoder",
-            "init_args": {"name": str(t5_folder), "num_tokens": 200},
-        },
-        "textok": {"init_args": {"num_latents": 4, "patch_size": 4, "width": 16, "depth": 1, "num_heads": 2}},
-        "schedule": {"init_args": {"warmup_steps": 2}},
-        "accumulate": 2,
-    }
-    stage1 = both | {
-        "perceptual": None,
-        "discriminator": {"init_args": {"base_width": 4, "multipliers": [1, 2]}},
-        "stage": {"start": 2, "warmup": 2},
-    }
-    stage2 = both | {
-        "tokenizer_checkpoint": str(folder / "tokenizer"),
-        "dit": {"init_args": {"width": 16, "depth": 1, "num_heads": 2}},
-        "sampler": {"init_args": {"num_steps": 2}},
-    }
-    for name, choices in (("tokenizer", stage1), ("generator", stage2)):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(shared | {"model": {"init_args": choices}}))
-        assert main(command(folder, name, name)) == 0
+    stage1 = {"stage": {"warmup": 2}}
+    stage2 = {"tokenizer_checkpoint": str(folder / "tokenizer")}
+    for stage, choices in (("tokenizer", stage1), ("generator", stage2)):
+        tiny.options(
+            folder,
+            stage,
+            t5_folder,
+            trainer={"max_steps": STEPS, "val_check_interval": 12},
+            checkpoint={"every_n_train_steps": 3},
+            data={"num_train": 28, "num_val": 8, "num_workers": 2},
+            module=choices | {"schedule": {"init_args": {"warmup_steps": 2}}, "accumulate": 2},
+        )
+        assert main(command(folder, stage, stage)) == 0
     return folder
 
 
 def command(folder: Path, stage: str, run: str) -> list[str]:
-    files = [CONFIGS / "base.yaml", CONFIGS / "quickstart" / f"{stage}.yaml"]
-    files += [CONFIGS / "quickstart" / "pair.yaml", folder / f"{stage}.yaml"]
-    return ["fit", *(part for file in files for part in ("-c", str(file))), "--run", str(folder / run)]
+    return ["fit", *tiny.overlaid(folder, stage), "--run", str(folder / run)]
 
 
 #: Where a process is killed: method of the module, and the steps behind which it can be.

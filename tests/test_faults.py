@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import tiny
 import torch
-import yaml
 
 from textok.callbacks.curves import read_curves
 from textok.cli import main
@@ -47,31 +47,16 @@ class PoisonedL2(L2Loss):
 def command(tmp_path_factory, t5_folder):
     """Makes command lines of a tiny stage 1; ``PoisonedL2`` is its pixel loss."""
     folder = tmp_path_factory.mktemp("faults")
-    encoder = {"class_path": "textok.models.T5TextEncoder", "init_args": {"name": str(t5_folder), "num_tokens": 200}}
-    tiny = {
-        "trainer": {"max_steps": 12, "val_check_interval": 100, "log_every_n_steps": 1, "callbacks": []},
-        "checkpoint": {"every_n_train_steps": 2, "save_top_k": -1},
-        "data": {
-            "class_path": "textok.datamodules.ShapesDataModule",
-            "init_args": {"image_size": 16, "num_train": 64, "num_val": 6, "batch_size": 4},
-        },
-        "model": {
-            "init_args": {
-                "text_encoder": encoder,
-                "textok": {"init_args": {"num_latents": 4, "patch_size": 4, "width": 16, "depth": 1, "num_heads": 2}},
-                "perceptual": None,
-                "discriminator": None,
-                "reconstruction": {"class_path": f"{__name__}.PoisonedL2"},
-                "stage": {"start": 100, "warmup": 1},
-                "schedule": {"init_args": {"warmup_steps": 1}},
-            }
-        },
-    }
     watchdog = {"class_path": "textok.callbacks.Watchdog", "init_args": {"patience": 2}}
-    tiny["trainer"]["callbacks"] = [watchdog]
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))
-    files = [CONFIGS / "base.yaml", *(CONFIGS / "quickstart" / f"{name}.yaml" for name in ("tokenizer", "pair"))]
-    options = [part for file in [*files, folder / "tiny.yaml"] for part in ("-c", str(file))]
+    reconstruction = {"class_path": f"{__name__}.PoisonedL2"}
+    options = tiny.options(
+        folder,
+        "tokenizer",
+        t5_folder,
+        trainer={"max_steps": 12, "callbacks": [watchdog]},
+        checkpoint={"every_n_train_steps": 2, "save_top_k": -1},
+        module={"discriminator": None, "reconstruction": reconstruction, "stage": {"start": 100}},
+    )
     return lambda run, *more: ["fit", *options, "--run", str(run), *more]
 
 

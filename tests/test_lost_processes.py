@@ -10,30 +10,30 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
-import yaml
 from lightning.pytorch.callbacks import Callback
 
 from textok.cli import main
 from textok.types import EXIT_LOST
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-
 
 class Harm(Callback):
-    """Does something to a process in its third step.
+    """Does something to a process in its third step, once.
 
     Args:
         rank: Which one.
         kind: ``kill`` it, ``stop`` it, let it ``sleep`` in Python, or kill a ``worker`` of its loader.
+        mark: File that says that it is done.
     """
 
-    def __init__(self, rank: int = 1, kind: str = "") -> None:
-        self.rank, self.kind = rank, kind
+    def __init__(self, rank: int, kind: str, mark: str) -> None:
+        self.rank, self.kind, self.mark = rank, kind, Path(mark)
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_rank != self.rank or trainer.global_step != 2:
+        if trainer.global_rank != self.rank or trainer.global_step != 2 or self.mark.exists():
             return
+        self.mark.touch()
         if self.kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.kind == "stop":
@@ -49,38 +49,33 @@ def oversleep():
     time.sleep(600)
 
 
-@pytest.fixture(scope="module")
-def options(tmp_path_factory, t5_folder):
+@pytest.fixture
+def options(tmp_path, t5_folder):
     """Makes the options of a tiny fit of stage 1 in which something happens."""
-    folder = tmp_path_factory.mktemp("lost")
-    encoder = {"class_path": "textok.models.T5TextEncoder", "init_args": {"name": str(t5_folder), "num_tokens": 200}}
-    tiny = {
-        "trainer": {"accelerator": "cpu", "max_steps": 8, "val_check_interval": 100, "log_every_n_steps": 1},
-        "checkpoint": {"every_n_train_steps": 2, "save_top_k": -1},
-        "data": {
-            "class_path": "textok.datamodules.ShapesDataModule",
-            "init_args": {"image_size": 16, "num_train": 64, "num_val": 6, "batch_size": 4},
-        },
-        "model": {
-            "init_args": {
-                "text_encoder": encoder,
-                "textok": {"init_args": {"num_latents": 4, "patch_size": 4, "width": 16, "depth": 1, "num_heads": 2}},
-                "perceptual": None,
-                "discriminator": None,
-                "stage": {"start": 100, "warmup": 1},
-                "schedule": {"init_args": {"warmup_steps": 1}},
-            }
-        },
-    }
 
     def made(run, rank, kind, *more):
-        tiny["trainer"]["callbacks"] = [{"class_path": f"{__name__}.Harm", "init_args": {"rank": rank, "kind": kind}}]
-        (folder / f"{kind}.yaml").write_text(yaml.safe_dump(tiny))
-        files = [CONFIGS / "base.yaml", *(CONFIGS / "quickstart" / f"{name}.yaml" for name in ("tokenizer", "pair"))]
-        files.append(folder / f"{kind}.yaml")
-        return ["fit", *(part for file in files for part in ("-c", str(file))), "--run", str(run), *more]
+        harm = {"rank": rank, "kind": kind, "mark": str(tmp_path / "done")}
+        overlay = tiny.options(
+            tmp_path,
+            "tokenizer",
+            t5_folder,
+            trainer={"max_steps": 8, "callbacks": [{"class_path": f"{__name__}.Harm", "init_args": harm}]},
+            checkpoint={"every_n_train_steps": 2, "save_top_k": -1},
+            module={"discriminator": None, "stage": {"start": 100}},
+        )
+        return ["fit", *overlay, "--run", str(run), *more]
 
     return made
+
+
+def weights(run):
+    """Those of the last checkpoint."""
+    return torch.load(run / "checkpoints" / "step00000008.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
 #: The process group's timeout in seconds: a start takes no longer, and its ranks do not differ by as much.
@@ -91,17 +86,17 @@ TIMEOUT = 15
 def two(options, tmp_path):
     """Runs the two processes of a fit as Slurm starts them, and gives their exit codes and what each said."""
 
-    def run(rank, kind):
+    def run(rank, kind, name="run"):
         timeout = ["--trainer.strategy", "lightning.pytorch.strategies.DDPStrategy"]
         timeout += [f"--trainer.strategy.timeout=0:00:{TIMEOUT}", "--trainer.devices=2"]
-        command = [sys.executable, "-m", "textok", *options(tmp_path / "run", rank, kind, *timeout)]
+        command = [sys.executable, "-m", "textok", *options(tmp_path / name, rank, kind, *timeout)]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         shared = {"SLURM_JOB_NAME": "t", "SLURM_JOB_ID": "1", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
         shared |= {"SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_STEP_ID": "0", "OMP_NUM_THREADS": "1"}
         shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        shared["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), str(CONFIGS.parent)])
+        shared["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), str(tiny.CONFIGS.parent)])
         processes = []
         for number in range(2):
             own = {"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)}
@@ -120,11 +115,18 @@ def two(options, tmp_path):
     return run
 
 
+def assert_nothing_is_lost(two, folder, *harm):
+    """The same command goes on, and ends as a run that nothing has happened to."""
+    assert two(*harm)[0] == two(*harm, "undisturbed")[0] == [0, 0]
+    assert_same(weights(folder / "run"), weights(folder / "undisturbed"))
+
+
 @pytest.mark.slow
-def test_a_rank_that_is_killed_is_named_by_the_other(two):
+def test_a_rank_that_is_killed_is_named_by_the_other(two, tmp_path):
     codes, said = two(1, "kill")
     assert codes == [EXIT_LOST, -signal.SIGKILL]
     assert "textok fit: rank 0: after step 2: rank 1 is gone (" in said[0] and "Traceback" not in said[0]
+    assert_nothing_is_lost(two, tmp_path, 1, "kill")
 
 
 @pytest.mark.slow
@@ -142,6 +144,7 @@ def test_a_rank_that_hangs_is_named_with_its_line(two, tmp_path):
     assert "(oversleep); rank 0 waits at" in said[0] and "Traceback" not in said[0] + said[1]
     assert "oversleep" in (tmp_path / "run" / "stalls" / "rank1.txt").read_text()
     assert "textok fit" not in said[1], "one speaks for all"
+    assert_nothing_is_lost(two, tmp_path, 1, "sleep")
 
 
 @pytest.mark.slow
@@ -162,5 +165,6 @@ def test_a_killed_worker_is_told_in_a_line_and_the_run_goes_on(options, tmp_path
         re.search(r"textok fit: after step (\d+): a worker process of the data loader is gone \(pid ", message)[1]
     )
     assert 2 <= step < 8 and "want of memory" in message and "Traceback" not in message
-    saved = torch.load(run / "checkpoints" / "step00000002.ckpt", weights_only=True)
-    assert saved["global_step"] == 2
+    assert main(options(run, 0, "worker", *more)) == 0
+    assert main(options(tmp_path / "undisturbed", 0, "worker", *more)) == 0
+    assert_same(weights(run), weights(tmp_path / "undisturbed"))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -14,42 +15,28 @@ from textok.cli import main
 from textok.runs.folder import RunFolder
 from textok.types import Request
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, t5_folder):
     """A folder with overlays that make the quickstart's configurations tiny, and both stages trained by them."""
     folder = tmp_path_factory.mktemp("runs")
-    data = {
-        "class_path": "textok.datamodules.ShapesDataModule",
-        "init_args": {"image_size": 16, "num_train": 32, "num_val": 8, "batch_size": 4, "eval_batch_size": 8},
-    }
-    encoder = {"class_path": "textok.models.T5TextEncoder", "init_args": {"name": str(t5_folder), "num_tokens": 64}}
-    pair = {"init_args": {"num_latents": 4, "patch_size": 4, "width": 16, "depth": 1, "num_heads": 2}}
-    shared = {
-        "trainer": {"max_steps": 6, "val_check_interval": 3, "log_every_n_steps": 1},
-        "checkpoint": {"every_n_train_steps": 2},
-        "data": data,
-    }
-    both = {"text_encoder": encoder, "textok": pair, "schedule": {"init_args": {"warmup_steps": 1}}}
-    critic = {"init_args": {"base_width": 4, "multipliers": [1, 2]}}
-    stage1 = both | {"perceptual": None, "discriminator": critic, "stage": {"start": 2, "warmup": 1}}
-    stage2 = both | {
-        "tokenizer_checkpoint": str(folder / "tokenizer"),
-        "dit": {"init_args": {"width": 16, "depth": 1, "num_heads": 2}},
-        "sampler": {"init_args": {"num_steps": 2}},
-    }
-    for name, choices in (("tokenizer", stage1), ("generator", stage2)):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(shared | {"model": {"init_args": choices}}))
-        assert main(command(folder, name)) == 0
+    for stage in ("tokenizer", "generator"):
+        tiny.options(
+            folder,
+            stage,
+            t5_folder,
+            trainer={"max_steps": 6, "val_check_interval": 3},
+            checkpoint={"every_n_train_steps": 2},
+            data={"num_train": 32, "num_val": 8, "eval_batch_size": 8},
+            module={"text_encoder": {"init_args": {"num_tokens": 64}}}
+            | ({"tokenizer_checkpoint": str(folder / "tokenizer")} if stage == "generator" else {}),
+        )
+        assert main(command(folder, stage)) == 0
     return folder
 
 
 def command(folder: Path, stage: str, *options: str, run: str | None = None) -> list[str]:
-    files = [CONFIGS / "base.yaml", CONFIGS / "quickstart" / f"{stage}.yaml"]
-    files += [CONFIGS / "quickstart" / "pair.yaml", folder / f"{stage}.yaml"]
-    return ["fit", *(p for f in files for p in ("-c", str(f))), "--run", str(folder / (run or stage)), *options]
+    return ["fit", *tiny.overlaid(folder, stage), "--run", str(folder / (run or stage)), *options]
 
 
 def tensors(file: Path) -> dict[str, torch.Tensor]:

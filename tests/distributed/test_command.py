@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
+import tiny
 from fits import commands_on
 
 from textok.cli import main
@@ -12,47 +12,27 @@ from textok.modules.weights import read_checkpoint
 
 pytestmark = pytest.mark.slow
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, t5_folder):
     """Overlays for tiny runs of both stages with validation, pictures and a checkpoint every other step."""
     folder = tmp_path_factory.mktemp("ranks")
-    shared = {
-        "trainer": {"max_steps": 4, "val_check_interval": 4, "log_every_n_steps": 1, "accelerator": "cpu"},
-        "checkpoint": {"every_n_train_steps": 2},
-        "data": {
-            "class_path": "textok.datamodules.ShapesDataModule",
-            "init_args": {"image_size": 16, "num_train": 24, "num_val": 6, "batch_size": 4, "num_workers": 0},
-        },
-    }
-    both = {
-        "text_encoder": {
-            "class_path": "textok.models.T5TextEncoder",
-            "init_args": {"name": str(t5_folder), "num_tokens": 200},
-        },
-        "textok": {"init_args": {"num_latents": 4, "patch_size": 4, "width": 16, "depth": 1, "num_heads": 2}},
-        "schedule": {"init_args": {"warmup_steps": 1}},
-    }
-    stage1 = both | {
-        "perceptual": None,
-        "discriminator": {"init_args": {"base_width": 4, "multipliers": [1, 2]}},
-        "stage": {"start": 1, "warmup": 1},
-    }
-    stage2 = both | {
-        "dit": {"init_args": {"width": 16, "depth": 1, "num_heads": 2}},
-        "sampler": {"init_args": {"num_steps": 2}},
-    }
-    for name, choices in (("tokenizer", stage1), ("generator", stage2)):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(shared | {"model": {"init_args": choices}}))
+    for stage in ("tokenizer", "generator"):
+        tiny.options(
+            folder,
+            stage,
+            t5_folder,
+            trainer={"max_steps": 4, "val_check_interval": 4},
+            checkpoint={"every_n_train_steps": 2},
+            data={"num_train": 24},
+            module={"stage": {"start": 1}} if stage == "tokenizer" else {},
+        )
     return folder
 
 
 def command(folder: Path, stage: str, overlay: str, *more: str) -> list[str]:
-    files = [CONFIGS / "base.yaml", CONFIGS / "quickstart" / f"{stage}.yaml", CONFIGS / "quickstart" / "pair.yaml"]
-    files += [folder / f"{stage}.yaml", CONFIGS / "overlays" / f"{overlay}.yaml"]
-    return ["fit", *(part for file in files for part in ("-c", str(file))), "--trainer.devices", "2", *more]
+    overlays = ["-c", str(tiny.CONFIGS / "overlays" / f"{overlay}.yaml")]
+    return ["fit", *tiny.overlaid(folder, stage), *overlays, "--trainer.devices", "2", *more]
 
 
 @pytest.mark.parametrize("overlay", ["ddp", "fsdp"])

@@ -37,7 +37,7 @@ def test_a_broken_configuration_has_one_line_a_finding_and_exit_code_1(options_o
     options = [
         "--model.init_args.perceptual=textok.losses.LPIPSLoss",
         f"--model.init_args.perceptual.init_args.weights={tmp_path}/gone.pth",
-        "--trainer.precision=16-mixed",
+        "--trainer.precision=16-true",
         "--data.init_args.batch_size=2000",
     ]
     assert main(["doctor", *options_of("tokenizer"), *options]) == 1
@@ -193,12 +193,25 @@ def test_length(findings_of):
         (["--trainer.accelerator=gpu", "--trainer.precision=32-true"], "h100", ["warning"]),
         (["--trainer.accelerator=gpu", "--trainer.precision=32-true"], "v100", []),
         (["--trainer.precision=bf16-mixed"], "a100", ["warning"]),
-        (["--trainer.precision=16-mixed"], None, ["error"]),
+        (["--trainer.precision=16-true"], None, ["error"]),
+        (["--trainer.precision=16-mixed"], None, []),
+        (["--trainer.precision=bf16-true"], None, ["error"]),
+        (["--trainer.precision=16-mixed", "--trainer.strategy=fsdp"], None, ["error"]),
+        (["--trainer.precision=16-mixed", "--trainer.strategy=ddp"], None, []),
         ([], None, []),
     ],
 )
 def test_precision(options, gpu, severities, findings_of):
     assert [severity for severity, *_ in findings_of("precision", "tokenizer", *options, gpu=gpu)] == severities
+
+
+def test_strategy(findings_of):
+    adaptive, sharded = "--model.init_args.stage.adaptive=true", ("conditioning/none", "overlays/fsdp")
+    ((severity, what, _),) = findings_of("strategy", "tokenizer", adaptive, more=sharded)
+    assert severity == "error" and what.startswith("stage.adaptive needs the gradient")
+    assert findings_of("strategy", "tokenizer", adaptive) == findings_of("strategy", "tokenizer", more=sharded) == []
+    ((severity, what, _),) = findings_of("precision", "tokenizer", "--trainer.precision=16-mixed", more=sharded)
+    assert severity == "error" and "sharded weights" in what
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -219,6 +232,15 @@ def test_memory(findings_of):
     batch = f"--data.init_args.batch_size={fitting}"
     ((severity, *_),) = findings_of("memory", "tokenizer", *alone, batch, gpu=small)
     assert severity == "note"
+    # Checkpointed blocks and shards are reckoned with.
+    need, wide = {}, ["--model.init_args.textok.init_args.width=1024", "--data.init_args.batch_size=256"]
+    for overlay in ("overlays/ddp", "overlays/fsdp"):
+        for blocks in ("false", "true"):
+            option = f"--model.init_args.checkpoint_blocks={blocks}"
+            choices = {"more": ("conditioning/none", overlay), "gpu": small, "devices": 2}
+            (found,) = findings_of("memory", "tokenizer", *alone, *wide, option, **choices)
+            need[overlay, blocks] = float(found[1].split("needs ")[1].split()[0])
+    assert len(set(need.values())) == 4
     assert "not checked" in findings_of("memory", "tokenizer")[0][1]
 
 

@@ -7,13 +7,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import yaml
+import tiny
 
 sys.path.insert(0, str(Path(__file__).parent))
 from cluster import Cluster, missing
 
 REPOSITORY = Path(__file__).parents[2]
-CONFIGS = REPOSITORY / "configs"
 #: Steps of a run, of which an epoch has twelve; it saves in every fourth epoch and when it is told to end.
 STEPS = 100
 
@@ -44,41 +43,21 @@ def cluster():
 def options(tmp_path_factory, t5_folder):
     """Makes the options of a tiny fit of a stage: ``options(stage, run)``."""
     folder = tmp_path_factory.mktemp("configs")
-    encoder = {"class_path": "textok.models.T5TextEncoder", "init_args": {"name": str(t5_folder), "num_tokens": 200}}
     callbacks = [{"class_path": "textok.callbacks.Watchdog"}, {"class_path": "pause.Pause"}]
-    shared = {
-        "trainer": {
-            "accelerator": "cpu",
-            "max_steps": STEPS,
-            "val_check_interval": 1000,
-            "log_every_n_steps": 1,
-            "callbacks": callbacks,
-        },
-        "checkpoint": {"every_n_train_steps": 48, "save_top_k": -1},
-        "data": {
-            "class_path": "textok.datamodules.ShapesDataModule",
-            "init_args": {"image_size": 16, "num_train": 50, "num_val": 9, "batch_size": 2, "num_workers": 1},
-        },
-    }
-    both = {
-        "text_encoder": encoder,
-        "textok": {"init_args": {"num_latents": 4, "patch_size": 4, "width": 16, "depth": 1, "num_heads": 2}},
-        "schedule": {"init_args": {"warmup_steps": 2}},
-    }
-    stages = {
-        "tokenizer": {"perceptual": None, "discriminator": None, "stage": {"start": 1000, "warmup": 1}},
-        "generator": {
-            "tokenizer_checkpoint": str(tmp_path_factory.getbasetemp() / "two_nodes"),
-            "dit": {"init_args": {"width": 16, "depth": 1, "num_heads": 2}},
-            "sampler": {"init_args": {"num_steps": 2}},
-        },
-    }
-    for stage, choices in stages.items():
-        (folder / f"{stage}.yaml").write_text(yaml.safe_dump(shared | {"model": {"init_args": both | choices}}))
+    stage1 = {"discriminator": None, "stage": {"start": 1000}}
+    stage2 = {"tokenizer_checkpoint": str(tmp_path_factory.getbasetemp() / "two_nodes")}
+    for stage, choices in (("tokenizer", stage1), ("generator", stage2)):
+        tiny.options(
+            folder,
+            stage,
+            t5_folder,
+            trainer={"max_steps": STEPS, "val_check_interval": 1000, "callbacks": callbacks},
+            checkpoint={"every_n_train_steps": 48, "save_top_k": -1},
+            data={"num_train": 50, "num_val": 9, "batch_size": 2, "num_workers": 1},
+            module=choices | {"schedule": {"init_args": {"warmup_steps": 2}}},
+        )
 
     def made(stage, run, *more):
-        files = [CONFIGS / "base.yaml", CONFIGS / "quickstart" / f"{stage}.yaml"]
-        files += [CONFIGS / "quickstart" / "pair.yaml", folder / f"{stage}.yaml"]
-        return [*(part for file in files for part in ("-c", str(file))), "--run", str(run), *more]
+        return [*tiny.overlaid(folder, stage), "--run", str(run), *more]
 
     return made

@@ -35,8 +35,8 @@ class StallWatch(Callback):
     its threads go to ``stalls/rankN.txt`` of the run folder. The exit code is 77, the same command goes on from the
     last checkpoint.
 
-    The time is that of the process group: ``trainer.strategy.init_args.timeout`` of ``DDPStrategy`` and
-    ``ModelParallelStrategy``. One process waits for nobody, and is not watched.
+    The time is that of the process group: ``trainer.strategy.init_args.timeout`` of ``DDPStrategy`` and of
+    ``FullySharded``. One process waits for nobody, and is not watched.
     """
 
     def __init__(self) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 
 @torch.no_grad()
@@ -34,5 +33,6 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if gradients:
-        flat = _flatten_dense_tensors(gradients)
-        torch._foreach_copy_(gradients, list(_unflatten_dense_tensors(mean_over_ranks(flat), gradients)))
+        means = mean_over_ranks(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = means.split([gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients)])

@@ -10,7 +10,7 @@ import torch
 from textok.callbacks.throughput import training_dtype
 from textok.planning.gpus import Gpu
 from textok.planning.memory import Memory, ddp, fsdp, measure
-from textok.planning.rehearsal import build_on_meta
+from textok.planning.rehearsal import build_on_meta, trainable
 from textok.planning.work import PAIR, TEXT_ENCODER, Part, Phase, parts_of, phases_of
 from textok.runs.parser import TextokCLI
 
@@ -167,7 +167,7 @@ def estimate(cli: TextokCLI, assumptions: Assumptions) -> Estimate:
 
     return Estimate(
         stage=2 if hasattr(module, "dit") else 1,
-        precision=cli.config.trainer.precision,
+        precision=trainable(cli.config.trainer.precision),
         batch_size=batch_size,
         accumulate=module.accumulate,
         max_steps=max_steps,

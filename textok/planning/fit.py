@@ -9,7 +9,9 @@ import torch
 
 from textok.modules import TokenizerModule
 from textok.planning.gpus import GIB, Gpu
+from textok.planning.memory import Memory
 from textok.planning.plan import Finding, Plan, configured_devices
+from textok.planning.rehearsal import HALVES
 from textok.runs.messages import cause
 
 
@@ -87,8 +89,11 @@ def precision_fits_hardware(plan: Plan) -> Iterator[Finding]:
     if accelerator in ("gpu", "cuda") and plan.named_gpu is None and not torch.cuda.is_available():
         remedy = "check it on the machine it shall run on, or say which one with --gpu"
         yield Finding("error", "trainer.accelerator is gpu, and this machine has none", remedy)
-    if str(precision).startswith("16"):
-        yield Finding("error", f"trainer.precision {precision} is not supported", "use bf16-mixed: it needs no scaler")
+    if str(precision) in HALVES:
+        yield Finding("error", f"trainer.precision {precision} rounds small updates away", "use bf16-mixed or 16-mixed")
+    elif str(precision).startswith("16") and plan.is_sharded:
+        what = f"trainer.precision {precision} cannot be used with sharded weights"
+        yield Finding("error", what, "use bf16-mixed, or configs/overlays/ddp.yaml instead of fsdp.yaml")
     gpu = plan.named_gpu
     if gpu is None:
         return
@@ -96,7 +101,7 @@ def precision_fits_hardware(plan: Plan) -> Iterator[Finding]:
         what = f"trainer.accelerator is cpu, and a {gpu.name} is planned"
         yield Finding("warning", what, "add -c configs/overlays/gpu.yaml")
     if str(precision).startswith("bf16") and gpu.bf16 is None:
-        yield Finding("error", f"{gpu.name} has no bfloat16 (trainer.precision {precision})", "use 32-true there")
+        yield Finding("error", f"{gpu.name} has no bfloat16 (trainer.precision {precision})", "use 16-mixed there")
     if str(precision).startswith("32") and gpu.bf16 is not None:
         what = (
             f"trainer.precision {precision} uses {gpu.fp32 / gpu.bf16:.0%} of the rate that {gpu.name} has in bfloat16"
@@ -104,38 +109,43 @@ def precision_fits_hardware(plan: Plan) -> Iterator[Finding]:
         yield Finding("warning", what, "--trainer.precision=bf16-mixed")
 
 
+def strategy_fits_losses(plan: Plan) -> Iterator[Finding]:
+    """The strategy has what the losses need."""
+    module = plan.module
+    if plan.is_sharded and isinstance(module, TokenizerModule) and module.stage.adaptive:
+        what = "stage.adaptive needs the gradient at the pair's last layer, which a sharded pair has in parts"
+        yield Finding("error", what, "set it false, or use configs/overlays/ddp.yaml instead of fsdp.yaml")
+
+
 def memory_fits_device(plan: Plan) -> Iterator[Finding]:
-    """A step's peak fits the GPU's memory under the configured strategy."""
+    """A step's peak fits the GPU's memory under the configured strategy, with checkpointed blocks if so configured."""
     gpu = plan.named_gpu
     if gpu is None:
         yield Finding("note", "not checked: say which GPU with --gpu")
         return
-    strategy = plan.config.trainer.strategy
-    name = str(strategy.class_path if hasattr(strategy, "class_path") else strategy).lower()
-    kind = "fsdp" if "fsdp" in name or "modelparallel" in name else "ddp"
-    found = plan.estimate
-    need = found.memory[kind].total
+    found, kind = plan.estimate, "fsdp" if plan.is_sharded else "ddp"
+    memory = (found.memory_checkpointed if plan.module.checkpoint_blocks else found.memory)[kind]
+    need = memory.total
     have = f"{gpu.name} has {told(gpu.usable)} usable ones"
     if need <= gpu.usable:
         yield Finding("note", f"a step needs {told(need)} GiB, {have}")
         return
     what = f"a step with {found.batch_size} images needs {told(need)} GiB, {have}"
-    fitting = largest_batch(plan, kind, gpu)
+    fitting = largest_batch(memory, found.batch_size, gpu)
     if fitting:
         times = -(-found.batch_size // fitting)
         remedy = f"about {fitting} images fit: lower batch_size and set model.init_args.accumulate to {times}"
     elif found.memory_checkpointed["fsdp"].total <= gpu.usable:
-        remedy = "shard the model (FSDP) and checkpoint its blocks: that fits"
+        remedy = "add -c configs/overlays/fsdp.yaml and set model.init_args.checkpoint_blocks true: that fits"
     else:
         remedy = "take a smaller model, or a GPU with more memory"
     yield Finding("error", what, remedy)
 
 
-def largest_batch(plan: Plan, kind: str, gpu: Gpu) -> int:
+def largest_batch(memory: Memory, batch_size: int, gpu: Gpu) -> int:
     """About how many images fit; 0 where not even one does. Activations are taken as proportional to the batch."""
-    memory = plan.estimate.memory[kind]
     left = gpu.usable - (memory.total - memory.activations)
-    return max(0, int(left / (memory.activations / plan.estimate.batch_size)))
+    return max(0, int(left / (memory.activations / batch_size)))
 
 
 def told(value: int) -> str:

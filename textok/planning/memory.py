@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from textok.modules import TrainingModule
+from textok.modules.blocks import checkpoint_block
 from textok.planning.outlines import text_encoder_outline
-from textok.planning.rehearsal import build_on_meta, checkpoint_blocks, fake_batch, rehearsal, step
+from textok.planning.rehearsal import build_on_meta, fake_batch, rehearsal, step, trainable
 from textok.runs.parser import TextokCLI
 
 
@@ -68,9 +69,10 @@ def measure(cli: TextokCLI, batch_size: int, checkpointing: bool = False) -> tup
     module = build_on_meta(cli)
     encoder = text_encoder_bytes(module)
     trainer = cli.config.trainer
-    with rehearsal(module, trainer.precision, max(trainer.max_steps, 1)) as live:
+    with rehearsal(module, trainable(trainer.precision), max(trainer.max_steps, 1)) as live:
         if checkpointing:
-            checkpoint_blocks(module.blocks())
+            for block in module.blocks():
+                checkpoint_block(block)
         trained = module.trained
         weights = sum(p.nbytes for p in module.parameters() if p.requires_grad)
         averages = bytes_of(module.ema)

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 from jsonargparse import Namespace
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, StrategyRegistry
 
 from textok.datamodules import ImageDataModule
 from textok.modules import TrainingModule
@@ -82,6 +84,16 @@ class Plan:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="(?s).*instantiate_classes")
             return list(self.cli.parser.instantiate_classes(chosen).trainer.callbacks or [])
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the configured strategy spreads weights over the devices."""
+        strategy = self.config.trainer.strategy
+        if not isinstance(strategy, Namespace):  # a short name, ``auto`` among them
+            kind = StrategyRegistry[strategy]["strategy"] if strategy in StrategyRegistry else object
+        else:
+            kind = resolve_name(strategy.class_path)
+        return issubclass(kind, (ModelParallelStrategy, FSDPStrategy))
 
     def paths(self) -> Iterator[tuple[str, Path]]:
         """Every argument of type ``Path`` in the data and model sections, by its key: what is read, never written."""

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import Trainer
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.checkpoint import checkpoint
 
 from textok.diffusion import LatentNormalizer, Sampler
 from textok.frozen import Frozen
@@ -30,6 +28,8 @@ from textok.runs.parser import TextokCLI
 from textok.types import Batch, Sizes, TextTokens
 
 CPU = torch.device("cpu")
+#: Weights in half precision alone: averages move by less than it can tell, and no fit accepts them.
+HALVES = ("16-true", "bf16-true")
 
 
 def build_on_meta(cli: TextokCLI) -> TrainingModule:
@@ -52,6 +52,11 @@ def build_on_meta(cli: TextokCLI) -> TrainingModule:
     finally:
         if chosen is not None:
             choices.sampler = chosen
+
+
+def trainable(precision: str) -> str:
+    """The precision itself, or the mixed one instead of a half precision alone, which no fit accepts."""
+    return str(precision).replace("-true", "-mixed") if str(precision) in HALVES else str(precision)
 
 
 @contextmanager
@@ -114,12 +119,6 @@ def fake_batch(sizes: Sizes, batch_size: int, needs_text: bool) -> Batch:
     )
 
 
-def checkpoint_blocks(blocks: Iterable[nn.Module]) -> None:
-    """Let each block keep its input alone and compute the rest again in the backward pass."""
-    for block in blocks:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
-
-
 def some_normalizer(latent_dim: int) -> LatentNormalizer:
     """One that has been fitted, which a fake tensor could not tell."""
     normalizer = LatentNormalizer(latent_dim)
@@ -151,7 +150,7 @@ def _trainer(precision: str, max_steps: int) -> Trainer:
             accelerator="cpu",
             devices=1,
             # What 16-mixed keeps is as large as what bf16-mixed keeps, and a CPU has only the second.
-            precision=precision.replace("16-mixed", "bf16-mixed") if precision.startswith("16") else precision,
+            precision="bf16-mixed" if precision == "16-mixed" else precision,
             max_steps=max_steps,
             logger=False,
             enable_checkpointing=False,

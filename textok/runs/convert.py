@@ -25,6 +25,8 @@ STAGE_2 = {
 }
 #: What a checkpoint has beside its weights that a file of weights keeps.
 KEPT = ("class_captions", "class_names")
+#: Keys of a checkpoint whose tensors are cut into parts.
+CUT = ("state_dict", "optimizer_states")
 SUFFIX = ".safetensors"
 
 
@@ -66,17 +68,13 @@ def convert(
     temporary = temporary_folder(target)
     temporary.mkdir(parents=True)
     try:
-        for rank, (common, parts) in enumerate(cut(checkpoint, _is_sharded_in_training, ranks)):
+        for rank, (common, parts) in enumerate(cut(checkpoint, CUT, ranks)):
             write_part(temporary, rank, ranks, common, parts)
         finish(temporary, target, ranks)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return f"{target}: a checkpoint in {ranks} parts"
-
-
-def _is_sharded_in_training(at: list[Any], value: Tensor) -> bool:
-    return at[0] in ("state_dict", "optimizer_states")
 
 
 def _read(source: Path) -> dict[str, Any]:

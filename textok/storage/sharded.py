@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -35,36 +35,37 @@ def is_sharded(path: str | Path) -> bool:
     return (Path(path) / MANIFEST).is_file()
 
 
-def local_parts(checkpoint: Any) -> tuple[Any, list[dict[str, Any]]]:
+def local_parts(checkpoint: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A checkpoint without its sharded tensors, and this process's parts of them with where they belong."""
-    parts: list[dict[str, Any]] = []
-
-    def without(value: Any, at: list[Any]) -> Any:
-        if isinstance(value, DTensor):
-            assert value.placements == (Shard(0),), f"{at} is sharded as {value.placements}"
-            parts.append({"at": at, "part": value.to_local().detach().cpu()})
-            return None
-        if isinstance(value, dict):
-            return type(value)((key, without(each, [*at, key])) for key, each in value.items())
-        if isinstance(value, list | tuple):
-            return type(value)(without(each, [*at, i]) for i, each in enumerate(value))
-        return value
-
-    return without(checkpoint, []), parts
+    common, found = _taken_out(checkpoint, lambda at, value: isinstance(value, DTensor))
+    assert all(tensor.placements == (Shard(0),) for _, tensor in found)
+    return common, [{"at": at, "part": tensor.to_local().detach().cpu()} for at, tensor in found]
 
 
-def cut(checkpoint: dict[str, Any], belongs: Callable[[list[Any], Tensor], bool], ranks: int) -> list[tuple[Any, list]]:
+def cut(checkpoint: dict[str, Any], sections: Container[str], ranks: int) -> list[tuple[dict[str, Any], list]]:
     """A whole checkpoint cut for so many processes, as ``local_parts`` would have found it on each.
 
     Args:
         checkpoint: The whole checkpoint.
-        belongs: Whether a tensor at a place is one of those that are sharded.
+        sections: Its keys whose tensors are cut.
         ranks: Number of processes.
     """
+    common, found = _taken_out(checkpoint, lambda at, value: bool(value.ndim) and at[0] in sections)
+    pieces = [(at, list(tensor.chunk(ranks))) for at, tensor in found]  # torch's own rule of a shard
+    for (_, chunks), (_, tensor) in zip(pieces, found):
+        chunks += [tensor[:0]] * (ranks - len(chunks))
+    # A clone: a slice would be saved with the whole it is a slice of.
+    return [(common, [{"at": at, "part": chunks[rank].clone()} for at, chunks in pieces]) for rank in range(ranks)]
+
+
+def _taken_out(
+    checkpoint: dict[str, Any], chosen: Callable[[list[Any], Tensor], bool]
+) -> tuple[dict[str, Any], list[tuple[list[Any], Tensor]]]:
+    """A checkpoint with None in place of the chosen tensors, and these with the keys that lead to them."""
     found: list[tuple[list[Any], Tensor]] = []
 
     def without(value: Any, at: list[Any]) -> Any:
-        if isinstance(value, Tensor) and value.ndim and belongs(at, value):
+        if isinstance(value, Tensor) and chosen(at, value):
             found.append((at, value))
             return None
         if isinstance(value, dict):
@@ -73,12 +74,7 @@ def cut(checkpoint: dict[str, Any], belongs: Callable[[list[Any], Tensor], bool]
             return type(value)(without(each, [*at, i]) for i, each in enumerate(value))
         return value
 
-    common = without(checkpoint, [])
-    pieces = [(at, list(tensor.chunk(ranks)), tensor) for at, tensor in found]  # torch's own rule of a shard
-    for _, chunks, tensor in pieces:
-        chunks += [tensor[:0]] * (ranks - len(chunks))
-    # A clone: a slice would be saved with the whole it is a slice of.
-    return [(common, [{"at": at, "part": chunks[rank].clone()} for at, chunks, _ in pieces]) for rank in range(ranks)]
+    return without(checkpoint, []), found
 
 
 def write_part(folder: Path, rank: int, ranks: int, common: Any, parts: list[dict[str, Any]]) -> None:
@@ -150,18 +146,6 @@ def checkpoint_damage(path: str | Path) -> str | None:
         if damage is not None:
             return f"{name}: {damage}"
     return None
-
-
-def tensors_of(value: Any, at: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors in nested dictionaries and lists, with their places joined by dots."""
-    if isinstance(value, Tensor):
-        yield at, value
-    elif isinstance(value, dict):
-        for key, each in value.items():
-            yield from tensors_of(each, f"{at}.{key}" if at else str(key))
-    elif isinstance(value, list | tuple):
-        for i, each in enumerate(value):
-            yield from tensors_of(each, f"{at}.{i}" if at else str(i))
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

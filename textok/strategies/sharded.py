@@ -26,16 +26,19 @@ class FullySharded(ModelParallelStrategy):
     Args:
         save_sharded: Write checkpoints as folders: no process ever holds the whole.
         process_group_backend: gloo or nccl; by default what fits the device.
-        timeout_minutes: How long a process waits for another before the job ends with an error.
+        timeout: How long a process waits for another before the job ends with an error.
     """
 
     def __init__(
-        self, save_sharded: bool = False, process_group_backend: str | None = None, timeout_minutes: int = 30
+        self,
+        save_sharded: bool = False,
+        process_group_backend: str | None = None,
+        timeout: timedelta = timedelta(minutes=30),
     ) -> None:
         super().__init__(
             save_distributed_checkpoint=save_sharded,
             process_group_backend=process_group_backend,
-            timeout=timedelta(minutes=timeout_minutes),
+            timeout=timeout,
         )
         self.save_sharded = save_sharded
 
