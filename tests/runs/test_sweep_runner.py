@@ -6,6 +6,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from textok.report.sweep_cells import gather
 from textok.runs.sweep_plan import SweepPlan
 from textok.runs.sweep_results import SweepResults
 from textok.runs.sweep_runner import SweepRunner
@@ -25,7 +26,7 @@ def sweep(tmp_path):
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(content))
     plan, results = SweepPlan(tmp_path / "s.yaml"), SweepResults(tmp_path / "out" / "results")
 
-    def run(broken=(), told_to_end=()):
+    def run(broken=(), told_to_end=(), plan=plan, results=results, reuse=()):
         started = []
 
         def execute(command, log, locks):
@@ -42,7 +43,8 @@ def sweep(tmp_path):
             (folder / "metrics.json").write_text(json.dumps(record))
             return 0
 
-        return SweepRunner(plan, tmp_path / "out", results, execute, Console(quiet=True)).run(plan.cells), started
+        runner = SweepRunner(plan, tmp_path / "out", results, execute, Console(quiet=True), reuse)
+        return runner.run(plan.cells), started
 
     return plan, results, run
 
@@ -77,3 +79,25 @@ def test_results_of_another_configuration_are_found(sweep):
     record["recipe"]["configs"]["base.yaml"] = "0"
     file.write_text(json.dumps(record))
     assert [line.partition(":")[0] for line in results.changed(plan.runs())["2_seed0"]] == ["configs.base.yaml"]
+
+
+def test_an_equal_run_of_another_sweep_is_taken_over(sweep, tmp_path):
+    run = sweep[2]
+    run()
+    content = yaml.safe_load((tmp_path / "s.yaml").read_text())
+    overlay = {"model": {"init_args": {"textok": {"init_args": {"num_latents": 2}}}}}
+    wide = {"model": {"init_args": {"textok": {"init_args": {"num_latents": 2, "width": 64}}}}}
+    content["axes"] = [
+        {"name": "width", "overlays": [{"name": "narrow", "configs": [overlay]}, {"name": "wide", "configs": [wide]}]}
+    ]
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(content | {"seeds": [1, 2]}))
+    plan, mine = SweepPlan(tmp_path / "other.yaml"), SweepResults(tmp_path / "mine")
+    assert run(plan=plan, results=mine, reuse=[tmp_path / "out"])[1] == ["narrow_seed2", "wide_seed1", "wide_seed2"]
+    record = json.loads((mine.folder / "runs" / "narrow_seed1.json").read_text())
+    assert record["sweep"] == "s" and record["run"] == "narrow_seed1" and record["values"] == {"width": "narrow"}
+    assert mine.changed(plan.runs()) == {}
+    assert gather(plan, mine, "").notes == ["runs made by the sweep s: 1"]
+    # Measured otherwise it is another run.
+    (tmp_path / "third.yaml").write_text(yaml.safe_dump(content | {"evaluate": [{"captions": ["own"]}]}))
+    third = SweepPlan(tmp_path / "third.yaml")
+    assert third.runs()[0].fingerprint != plan.runs()[0].fingerprint

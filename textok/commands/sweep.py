@@ -35,6 +35,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--keep-changed", action="store_true", help="keep results whose configuration the sweep file has changed since"
     )
+    parser.add_argument(
+        "--reuse",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="folder of other sweeps' results: what is there of an equal run is taken over; may be given again",
+    )
     parser.add_argument("--launcher", default="", help="what starts fit and evaluate, such as srun; by default nothing")
     cluster = parser.add_argument_group("on a cluster")
     cluster.add_argument("--slurm", action="store_true", help="write a job array, a task a cell, and submit it")
@@ -66,7 +74,8 @@ def main(args: list[str]) -> None:
     output = options.output or Path("sweeps") / plan.name
     results = SweepResults(options.results or output / "results")
     launcher = shlex.split(options.launcher)
-    runner = SweepRunner(plan, output, results, in_process_of_its_own(launcher), Console())
+    execute = in_process_of_its_own(launcher)
+    runner = SweepRunner(plan, output, results, execute, Console(), there(options.reuse))
     plan.check(cells)
     notes = changed_results(plan, results, options.keep_changed)
     if options.dry_run:
@@ -83,6 +92,18 @@ def main(args: list[str]) -> None:
             f"{len(failures)} runs failed; the same command tries them again:\n  "
             + "\n  ".join(f"{name}: {reason}" for name, reason in failures.items())
         )
+
+
+def there(folders: list[Path]) -> list[Path]:
+    """Folders that are to be read.
+
+    Raises:
+        ValueError: If one is none.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"--reuse {folder}: there is no such folder")
+    return folders
 
 
 def chosen_cells(plan: SweepPlan, options: argparse.Namespace) -> list[Cell]:
@@ -166,6 +187,7 @@ def command_line(plan: SweepPlan, output: Path, options: argparse.Namespace) -> 
     line = ["sweep", str(plan.path), "--output", str(output)]
     line += ["--results", str(options.results)] if options.results else []
     line += ["--run", options.run] if options.run else []
+    line += [part for folder in options.reuse for part in ("--reuse", str(folder))]
     line += ["--launcher", options.launcher] if options.launcher else []
     return line + (["--keep-changed"] if options.keep_changed else [])
 

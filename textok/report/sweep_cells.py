@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from textok.report.sweep import SweepAxis, SweepCell, SweepTable
@@ -31,6 +32,8 @@ def gather(plan: SweepPlan, results: SweepResults, command: str, notes: Sequence
                 )
             numbers[metric] = there
         cells.append(SweepCell(dict(seeds[0].values), numbers, len(measured)))
+    made = Counter(results.read(run)["sweep"] for run in plan.runs() if results.has(run))
+    notes += [f"runs made by the sweep {name}: {count}" for name, count in made.items() if name != plan.name]
     return SweepTable(
         sweep.title, command, axes, sweep.metrics, cells, len(sweep.seeds), sweep.x, sweep.series, sweep.baseline, notes
     )

@@ -11,7 +11,8 @@ from typing import Any
 from textok.callbacks.results import ResultsWriter
 from textok.modules.weights import checkpoint_step, checkpoints_of
 from textok.runs.folder import compare_configs
-from textok.runs.sweep_plan import Cell, SweepRun
+from textok.runs.sweep_plan import Cell
+from textok.runs.sweep_run import SweepRun
 from textok.storage import write_json
 
 
@@ -89,14 +90,10 @@ class SweepResults:
         """
         trained = _read(run.path(output) / ResultsWriter.FILE) if run.source is None else {}
         measured = _read(run.evaluation_file(output)) if run.evaluate is not None else {}
-        record = {
+        record = self._told(run) | {
             "sweep": sweep,
-            "run": run.name,
-            "values": run.values,
-            "seed": run.seed,
             "metrics": {**trained.get("metrics", {}), **measured.get("metrics", {})},
             "warnings": measured.get("warnings", []),
-            "differences": run.differences(),
             "step": trained.get("step"),
             "images_seen": trained.get("images_seen"),
             "seconds": {
@@ -106,10 +103,40 @@ class SweepResults:
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "conventions": measured.get("conventions", trained.get("conventions", {})),
             "versions": trained.get("versions", {}),
-            "recipe": run.recipe(),
         }
         write_json(self.file(run), record)
         return self.file(run)
+
+    def take_over(self, run: SweepRun, others: Sequence[Path]) -> Path | None:
+        """Make the results of an equal run of another sweep this run's.
+
+        Args:
+            run: The run.
+            others: Folders of results, or folders of such folders; the first one that has it is taken.
+
+        Returns:
+            The file that holds them there; None if there is none.
+        """
+        if run.fingerprint is None:
+            return None
+        for folder in others:
+            for file in sorted(Path(folder).rglob("runs/*.json")):
+                record = _read(file)
+                if record.get("fingerprint") == run.fingerprint and file.resolve() != self.file(run).resolve():
+                    write_json(self.file(run), record | self._told(run))
+                    return file
+        return None
+
+    def _told(self, run: SweepRun) -> dict[str, Any]:
+        """What a record says of its run before anything is measured."""
+        return {
+            "run": run.name,
+            "values": run.values,
+            "seed": run.seed,
+            "differences": run.differences(),
+            "recipe": run.recipe(),
+            "fingerprint": run.fingerprint,
+        }
 
 
 def _read(path: Path) -> dict[str, Any]:

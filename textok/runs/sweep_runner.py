@@ -21,8 +21,9 @@ from statistics import fmean
 from rich.console import Console
 
 from textok.callbacks.display import duration
-from textok.runs.sweep_plan import Cell, SweepPlan, SweepRun
+from textok.runs.sweep_plan import Cell, SweepPlan
 from textok.runs.sweep_results import SweepResults
+from textok.runs.sweep_run import SweepRun
 from textok.types import EXIT_REQUEUE, RunEnded
 
 #: Runs a command line after ``textok`` with its output appended to a file, and gives its exit code. The files' numbers
@@ -47,13 +48,20 @@ class SweepRunner:
         results: The folder of results.
         execute: Runs a command.
         console: Where a line for each run is printed.
+        reuse: Folders of other sweeps' results: what is there of an equal run is taken over.
     """
 
     def __init__(
-        self, plan: SweepPlan, output: str | Path, results: SweepResults, execute: Execute, console: Console
+        self,
+        plan: SweepPlan,
+        output: str | Path,
+        results: SweepResults,
+        execute: Execute,
+        console: Console,
+        reuse: Sequence[Path] = (),
     ) -> None:
         self.plan, self.output, self.results = plan, Path(output), results
-        self.execute, self.console = execute, console
+        self.execute, self.console, self.reuse = execute, console, reuse
         self.failures: dict[str, str] = {}
         self._again: set[str] = set()  # trained once more, for their weights
 
@@ -121,6 +129,11 @@ class SweepRunner:
             return
         if self.results.has(run) and (run.name not in self._again or self.results.has_weights(run, self.output)):
             self._print(f"{title}: finished by another process")
+            return
+        # What is trained again for its weights alone has its results.
+        taken = None if run.name in self._again else self.results.take_over(run, self.reuse)
+        if taken is not None:
+            self._print(f"{title}: taken over from {taken}")
             return
         log = self.output / "logs" / f"{run.name}.log"
         said = log.stat().st_size if log.is_file() else 0  # by an earlier attempt
