@@ -25,7 +25,7 @@ import torch.multiprocessing as mp
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
-from textok.callbacks import EMA, AtomicCheckpointIO, CurveLogger, Throughput, Watchdog
+from textok.callbacks import EMA, BackgroundCheckpointIO, CurveLogger, Throughput, Watchdog
 from textok.datamodules import ShapesDataModule
 from textok.diffusion import GaussianDiffusion, Sampler
 from textok.losses import R1, LeCAM
@@ -111,7 +111,7 @@ def seconds_a_step(stage: str, args: argparse.Namespace, batch: int, devices: in
             limit_val_batches=0,
             use_distributed_sampler=False,
             log_every_n_steps=10,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[BackgroundCheckpointIO()],
             default_root_dir=folder,
             callbacks=[*callbacks, clock],
         )

@@ -1,5 +1,6 @@
 """Measurement, pictures, averages and records: everything that watches a run."""
 
+from textok.callbacks.background import BackgroundCheckpointIO
 from textok.callbacks.checkpoint import AtomicCheckpointIO
 from textok.callbacks.curves import CurveLogger, TensorBoardCurves
 from textok.callbacks.ema import EMA
@@ -20,6 +21,7 @@ from textok.callbacks.watchdog import Watchdog
 __all__ = [
     "EMA",
     "AtomicCheckpointIO",
+    "BackgroundCheckpointIO",
     "CurveLogger",
     "FinalCheckpoint",
     "GenerationMetrics",

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
+from textok.callbacks.background import check_checkpoints
+
 
 class FinalCheckpoint(Callback):
-    """Saves the last step of a fit, which need not be one of those that checkpoints are due at."""
+    """Saves the last step of a fit, which need not be one of those that checkpoints are due at.
+
+    Whatever is being written, the fit ends when it is on the disk, and at the next step if the disk does not take it.
+    """
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        check_checkpoints(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.checkpoint_callback is not None and trainer.global_step >= trainer.max_steps:
             save_step(trainer)
+        check_checkpoints(trainer, wait=True)
 
 
 def save_step(trainer: pl.Trainer) -> Path:
     """Save the step that is done, if its checkpoint is not there yet; every rank has to call it.
 
     Returns:
-        The checkpoint.
+        The checkpoint, which is on the disk.
     """
     checkpoints = trainer.checkpoint_callback
+    check_checkpoints(trainer, wait=True)
     file = Path(checkpoints.dirpath) / f"step{trainer.global_step:08d}.ckpt"
     if trainer.strategy.broadcast(file.exists()):
         return file
@@ -30,7 +43,10 @@ def save_step(trainer: pl.Trainer) -> Path:
     candidates = checkpoints._monitor_candidates(trainer)
     if checkpoints.monitor in (None, *candidates):
         checkpoints._save_topk_checkpoint(trainer, candidates)
+        check_checkpoints(trainer, wait=True)
     # Past it where it keeps the best by a metric, of which this step need not be one.
     if not trainer.strategy.broadcast(file.exists()):
         trainer.save_checkpoint(file)
+        check_checkpoints(trainer, wait=True)
+        trainer.strategy.barrier("a checkpoint is on the disk")
     return file

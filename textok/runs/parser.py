@@ -17,6 +17,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 # Imported so that short class names in YAML resolve.
@@ -27,7 +28,7 @@ import textok.models
 import textok.modules  # noqa: F401
 from textok.callbacks import (
     EMA,
-    AtomicCheckpointIO,
+    BackgroundCheckpointIO,
     CurveLogger,
     FinalCheckpoint,
     MissedValidation,
@@ -188,7 +189,10 @@ class TextokCLI(LightningCLI):
             callbacks = list(trainer.callbacks or [])
             if self.subcommand == "predict" and not any(isinstance(each, ShardWriter) for each in callbacks):
                 kwargs["callbacks"] = [*callbacks, ShardWriter()]
-            kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
+            plugins = list(trainer.plugins or [])
+            if not any(isinstance(each, CheckpointIO) for each in plugins):
+                plugins.append(BackgroundCheckpointIO())
+            kwargs["plugins"] = plugins
             if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
                 # Lightning's own requeueing would save inside of a step; StopOnSignal waits for its end.
                 kwargs["plugins"].append(SLURMEnvironment(auto_requeue=False))
