@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from textok.callbacks.curves import read_curves
 
@@ -96,6 +97,16 @@ def test_a_preempted_run_comes_back_and_ends_as_an_undisturbed_one(cluster, stag
     assert steps_of(run) == list(range(1, STEPS + 1))
 
 
+def test_a_run_whose_time_limit_is_near_saves_and_comes_back(cluster, stage_1, submit, ended, options, tmp_path):
+    run = tmp_path / "run"
+    number, log = submit("nodes.sbatch", *options("tokenizer", run))
+    cluster.wait_for(lambda: len(steps_of(run)) >= 5, 90, "five steps")
+    cluster.run("scancel", "--batch", "--signal=USR1", number)  # what --signal=B:USR1@600 has Slurm do in its time
+    text = ended(number, log)
+    assert "USR1, the time limit is near" in text and "USR1 after step" in text and "start 1.0" in text
+    assert same(final(run), final(stage_1[0]))
+
+
 def test_a_run_whose_node_is_lost_comes_back_and_ends(cluster, stage_1, submit, ended, options, tmp_path):
     run = tmp_path / "run"
     number, log = submit("nodes.sbatch", *options("tokenizer", run))
@@ -116,6 +127,26 @@ def test_a_cancelled_run_stays_cancelled_and_has_saved(cluster, submit, ended, o
     text = ended(number, log, "CANCELLED")
     assert "SIGTERM after step" in text and "75: not put back into the queue, for the job is" in text
     assert len(list((run / "checkpoints").glob("step*.ckpt"))) == 1
+
+
+def test_a_sweep_is_a_job_array_with_a_task_a_cell(cluster, options, tmp_path):
+    configs = options("tokenizer", tmp_path)[1:-2:2]
+    axis = {"name": "n", "key": "model.init_args.textok.init_args.num_latents", "values": [2, 4]}
+    short = {"trainer": {"max_steps": 3, "callbacks": [{"class_path": "textok.callbacks.ResultsWriter"}]}}
+    evaluate = [{"metrics": [], "captions": ["own"]}]
+    sweep = {"title": "t", "configs": [*configs, short], "axes": [axis], "metrics": ["psnr"], "evaluate": evaluate}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep))
+    output = tmp_path / "sweep"
+    ask = ["--parsable", f"--chdir={REPOSITORY}", f"--output={tmp_path}/%a.log", "--array=0-1", *SMALL]
+    script = REPOSITORY / "scripts" / "slurm" / "sweep.sbatch"
+    number = cluster.run("sbatch", *ask, "--nodes=1", script, tmp_path / "s.yaml", "--output", output)
+    done = lambda: cluster.run("squeue", "-h", "-j", number) == ""  # noqa: E731
+    cluster.wait_for(done, 150, "the end of both tasks")
+    logs = "".join(file.read_text() for file in tmp_path.glob("?.log"))
+    for n in (2, 4):
+        record = json.loads((output / "results" / "runs" / f"{n}_seed0.json").read_text())
+        assert record["step"] == 3 and record["metrics"]["psnr"] > 0, logs
+    assert logs.count("exit code 0: the job ends") == 2
 
 
 def test_evaluation_on_two_nodes_gives_the_numbers_of_one_process(cluster, stage_1):
