@@ -1,5 +1,6 @@
 """Runs that are killed (SIGKILL) at any moment of training and started again by the same command."""
 
+import gc
 import os
 import random
 import shutil
@@ -59,6 +60,7 @@ POINTS = {
 
 def killed(args: list[str], step: int, method: str) -> None:
     """Run ``main`` in a process of its own, which is killed in a method of the module when so many steps are done."""
+    gc.collect()  # loaders of earlier runs, which the child would wait for in vain
     pid = os.fork()
     if pid == 0:  # everything here ends in _exit: the child must not go on with the parent's tests
         try:
