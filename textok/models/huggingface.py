@@ -45,7 +45,7 @@ class HuggingFaceTextEncoder(TextEncoder):
         dim: int | None = None,
         dtype: Literal["float32", "bfloat16"] = "float32",
         chunk_size: int = 8,
-        cache_mib: int = 256,
+        cache_mib: int = 512,
     ) -> None:
         if dim is None:
             dim = MINILM_DIM if name is None else dim_on_disk(name)

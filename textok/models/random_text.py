@@ -38,7 +38,7 @@ class RandomTextEncoder(TextEncoder):
         std: float = 0.36,
         dtype: Literal["float32", "bfloat16"] = "float32",
         chunk_size: int = 8,
-        cache_mib: int = 256,
+        cache_mib: int = 512,
     ) -> None:
         if num_words < 2:
             raise ValueError(f"num_words must be at least 2, got {num_words}")

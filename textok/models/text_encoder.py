@@ -32,7 +32,8 @@ class TextEncoder(Frozen, ABC):
         chunk_size: Captions that go through the network at once. The network always sees this many, because the
             kernels chosen for another shape round differently; 1 spares a CPU the work on fillers.
         cache_mib: Memory in MiB for the tokens of captions met before; 0 switches the cache off, which is right
-            where captions hardly repeat.
+            where captions hardly repeat. A little less than all captions take is much too little: every epoch asks
+            for each once, in another order.
     """
 
     #: Token id at padded positions.
@@ -44,7 +45,7 @@ class TextEncoder(Frozen, ABC):
         num_tokens: int = 128,
         dtype: Literal["float32", "bfloat16"] = "float32",
         chunk_size: int = 8,
-        cache_mib: int = 256,
+        cache_mib: int = 512,
     ) -> None:
         super().__init__()
         for argument, value in (("dim", dim), ("num_tokens", num_tokens), ("chunk_size", chunk_size)):
