@@ -41,14 +41,17 @@ def block(name: str, plots: list[str]) -> str:
 def when(folder: Path, table: SweepTable) -> str:
     """How long the runs took and when they ended, of those that the table shows."""
     records = [json.loads(file.read_text()) for file in sorted((folder / "runs").glob("*.json"))]
-    own = [record for record in records if record["sweep"] == folder.name.partition(".")[0]]
+    sweep = Path(table.command.split()[2]).stem
+    own = [record for record in records if record["sweep"] == sweep]
     seconds = sum(sum(record["seconds"].values()) for record in own)
     dates = sorted(record["date"][:10] for record in records)
     days = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     taken = "" if len(own) == len(records) else f" and {len(records) - len(own)} taken over"
     deviation = ", mean ± standard deviation over seeds" if table.num_seeds > 1 else ""
     versions = ", ".join(f"{name} {version}" for name, version in records[0]["versions"].items() if name == "torch")
-    return f"{len(own)} runs{taken}, {duration(seconds)} in all on one thread each, {days}, {versions}{deviation}."
+    return (
+        f"{len(own)} runs{taken}, {duration(seconds)} of training and evaluation in all, {days}, {versions}{deviation}."
+    )
 
 
 def filled(page: str) -> str:

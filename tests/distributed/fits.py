@@ -20,7 +20,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.distributed.tensor import DTensor
 from torch.utils._pytree import tree_map_only
 
-from textok.callbacks import EMA, AtomicCheckpointIO, Watchdog
+from textok.callbacks import EMA, BackgroundCheckpointIO, Watchdog
+from textok.callbacks.background import check_checkpoints
 from textok.cli import main
 from textok.datamodules import ShapesDataModule
 from textok.diffusion import GaussianDiffusion, Sampler
@@ -179,13 +180,15 @@ def run(fit: Fit, devices: int = 1) -> Result:
             limit_val_batches=0,
             use_distributed_sampler=False,
             log_every_n_steps=1,
-            **{"plugins": [AtomicCheckpointIO()]} | fit.trainer,
+            **{"plugins": [BackgroundCheckpointIO()]} | fit.trainer,
             callbacks=[EMA(), Watchdog(patience=2), curve],
         )
         data = Shapes(image_size=16, num_train=64, num_val=4, batch_size=fit.batch_size, seed=0)
         trainer.fit(module, datamodule=data, ckpt_path=fit.resume)
         if fit.save is not None:
             trainer.save_checkpoint(fit.save)
+            check_checkpoints(trainer, wait=True)
+            trainer.strategy.barrier()
         state = trainer.strategy.lightning_module_state_dict()
         optimizers = [trainer.strategy.optimizer_state(optimizer) for optimizer in trainer.optimizers]
         state, optimizers = tree_map_only(DTensor, DTensor.full_tensor, (state, optimizers))

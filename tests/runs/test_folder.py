@@ -44,3 +44,10 @@ def test_another_strategy_goes_on_and_other_devices_do_not(run):
     assert run.check(CONFIG | {"trainer": {"strategy": {"class_path": "DDPStrategy"}, "devices": 2}})
     with pytest.raises(ValueError, match=r"trainer\.devices: 2 → 1"):
         run.check(CONFIG | {"trainer": {"strategy": "auto", "devices": 1}})
+
+
+def test_how_checkpoints_are_written_may_change_between_two_starts(run):
+    synchronous = {"class_path": "textok.callbacks.AtomicCheckpointIO"}
+    assert run.check(CONFIG | {"trainer": {"plugins": [synchronous]}})
+    with pytest.raises(ValueError, match=r"trainer\.plugins"):
+        run.check(CONFIG | {"trainer": {"plugins": [synchronous, {"class_path": "MixedPrecision"}]}})

@@ -101,3 +101,46 @@ def test_an_equal_run_of_another_sweep_is_taken_over(sweep, tmp_path):
     (tmp_path / "third.yaml").write_text(yaml.safe_dump(content | {"evaluate": [{"captions": ["own"]}]}))
     third = SweepPlan(tmp_path / "third.yaml")
     assert third.runs()[0].fingerprint != plan.runs()[0].fingerprint
+
+
+def test_a_tokenizer_is_trained_for_the_generators_that_are_not_taken_over(sweep, tmp_path):
+    run = sweep[2]
+    content = yaml.safe_load((tmp_path / "s.yaml").read_text()) | {"seeds": [0]}
+    stage = {"configs": ["base.yaml", "quickstart/generator.yaml", "quickstart/pair.yaml"]}
+    dits = {"name": "dit", "overlays": [{"name": name, "second_stage": [f"dit/{name}.yaml"]} for name in "sb"]}
+
+    def plan_of(name, values):
+        axes = [content["axes"][0] | {"values": values}, dits]
+        (tmp_path / name).write_text(yaml.safe_dump(content | {"axes": axes, "second_stage": stage}))
+        return SweepPlan(tmp_path / name)
+
+    first, here = plan_of("first.yaml", [2]), SweepResults(tmp_path / "out" / "results")
+    run(plan=first, results=here)
+    here.file(first.runs()[-1]).unlink()  # the larger DiT on two tokens: to be trained, hence its tokenizer as well
+    (here.folder / "runs" / "damaged.json").write_text("[")
+    second, mine = plan_of("second.yaml", [2, 4]), SweepResults(tmp_path / "mine")
+    with pytest.warns(UserWarning, match="damaged.json is passed over"):
+        failures, started = run(plan=second, results=mine, reuse=[here.folder])
+    assert failures == {}
+    assert started == [
+        *("2_seed0_tokenizer", "2_b_seed0_generator"),
+        *("4_seed0_tokenizer", "4_s_seed0_generator", "4_b_seed0_generator"),
+    ]
+    assert json.loads(mine.file(second.runs()[1]).read_text())["sweep"] == "first"
+    # With nothing left to train on it, the tokenizer is taken over, too.
+    with pytest.warns(UserWarning):
+        assert run(plan=first, results=SweepResults(tmp_path / "third"), reuse=[mine.folder, here.folder])[1] == []
+
+
+def test_the_order_of_the_options_of_an_evaluation_matters_and_their_files_names_do_not(sweep, tmp_path):
+    content = yaml.safe_load((tmp_path / "s.yaml").read_text())
+
+    def fingerprint(*evaluate):
+        (tmp_path / "e.yaml").write_text(yaml.safe_dump(content | {"evaluate": list(evaluate)}))
+        return SweepPlan(tmp_path / "e.yaml").runs()[0].fingerprint
+
+    for name in "ab":
+        (tmp_path / f"{name}.yaml").write_text("captions: [own]")
+    none = {"captions": ["empty"]}
+    assert fingerprint("a.yaml") == fingerprint("b.yaml") == fingerprint({"captions": ["own"]})
+    assert fingerprint("a.yaml", none) == fingerprint(none) != fingerprint(none, "a.yaml") == fingerprint("a.yaml")

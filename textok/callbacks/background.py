@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -62,7 +63,14 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
             self.wait()
 
     def teardown(self) -> None:
-        """End the thread when everything is on the disk; the error that ends a run is not covered by another one."""
+        """End the thread when everything is on the disk.
+
+        A failure nobody has been told of is warned of: it must not cover the error that ends a run.
+        """
+        try:
+            self.wait()
+        except OSError as error:
+            warnings.warn(str(error), stacklevel=2)
         if self._thread is not None:
             self._thread.shutdown(wait=True)
             self._thread = None
@@ -93,18 +101,19 @@ def check_checkpoints(trainer: pl.Trainer, wait: bool = False) -> None:
         io.wait() if wait else io.check()
 
 
-def in_main_memory(value: Any, copies: dict[int, Tensor] | None = None) -> Any:
+def in_main_memory(value: Any, copies: dict[tuple, Tensor] | None = None) -> Any:
     """A copy of nested dictionaries, lists and tuples whose tensors lie in main memory and are nobody else's.
 
     Args:
         value: What is to be copied.
-        copies: Copies made so far by the tensor's ``id``: one that is there twice stays one.
+        copies: Copies made so far by where the tensor's numbers lie: tied weights stay tied.
     """
     copies = {} if copies is None else copies
     if isinstance(value, Tensor):
-        if id(value) not in copies:
-            copies[id(value)] = value.detach().to("cpu", copy=True)
-        return copies[id(value)]
+        place = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
+        if place not in copies:
+            copies[place] = value.detach().to("cpu", copy=True)
+        return copies[place]
     if isinstance(value, dict):
         copied = copy.copy(value)  # keeps its type, and what a state_dict has beside its items
         for key, each in value.items():

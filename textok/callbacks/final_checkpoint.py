@@ -20,7 +20,8 @@ class FinalCheckpoint(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        check_checkpoints(trainer)
+        # The first validation forks workers that stay, and with them what is in memory and open at that moment.
+        check_checkpoints(trainer, wait=trainer.enable_validation and trainer.val_dataloaders is None)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.checkpoint_callback is not None and trainer.global_step >= trainer.max_steps:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
+from textok.callbacks.background import check_checkpoints
 from textok.callbacks.passed_over import PassedOver, set_aside
 from textok.types import EXIT_DIVERGED, Batch, RunEnded
 
@@ -77,6 +79,9 @@ class Watchdog(Callback):
 
     def _end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, in_a_row: int, batch: Batch) -> None:
         before = self._step - in_a_row
+        # What is being written is among the files to set aside. If the disk does not take it, it is not.
+        with suppress(OSError):
+            check_checkpoints(trainer, wait=True)
         folder = getattr(trainer.checkpoint_callback, "dirpath", None)
         good = 0
         if folder is not None:

@@ -146,8 +146,9 @@ def show_plan(runner: SweepRunner, cells: list[Cell]) -> None:
     table.add_column("run", overflow="fold")
     table.add_column("state")
     table.add_column("time", justify="right")
+    equal = runner.equal(cells)
     for run in runner.plan.runs(cells):
-        state = runner.state(run)
+        state = f"as {equal[run.name]}" if run.name in equal else runner.state(run)
         table.add_row(run.name, state, duration(runner.results.seconds(run)) if state == "finished" else "")
     runner.console.print(table)
     count, seconds = runner.estimate(cells)
@@ -160,6 +161,7 @@ def submit_array(runner: SweepRunner, options: argparse.Namespace) -> None:
     from textok.runs.sweep_slurm import submit, write_job_array
 
     plan, wanted = runner.plan, chosen_cells(runner.plan, options)
+    runner.take_over(wanted)
     tasks = [number for number, cell in enumerate(plan.cells) if cell in wanted and runner.pending([cell])]
     if not tasks:
         runner.console.print("nothing to do: every cell is finished")

@@ -93,7 +93,10 @@ def precision_fits_hardware(plan: Plan) -> Iterator[Finding]:
         yield Finding("error", f"trainer.precision {precision} rounds small updates away", "use bf16-mixed or 16-mixed")
     elif str(precision).startswith("16") and plan.is_sharded:
         what = f"trainer.precision {precision} cannot be used with sharded weights"
-        yield Finding("error", what, "use bf16-mixed, or configs/overlays/ddp.yaml instead of fsdp.yaml")
+        remedy = "use bf16-mixed, or configs/overlays/ddp.yaml instead of fsdp.yaml"
+        if plan.named_gpu is not None and plan.named_gpu.bf16 is None:
+            remedy = "use configs/overlays/ddp.yaml instead of fsdp.yaml, or 32-true"
+        yield Finding("error", what, remedy)
     gpu = plan.named_gpu
     if gpu is None:
         return
@@ -101,7 +104,8 @@ def precision_fits_hardware(plan: Plan) -> Iterator[Finding]:
         what = f"trainer.accelerator is cpu, and a {gpu.name} is planned"
         yield Finding("warning", what, "add -c configs/overlays/gpu.yaml")
     if str(precision).startswith("bf16") and gpu.bf16 is None:
-        yield Finding("error", f"{gpu.name} has no bfloat16 (trainer.precision {precision})", "use 16-mixed there")
+        remedy = "use 32-true there, or ddp.yaml with 16-mixed" if plan.is_sharded else "use 16-mixed there"
+        yield Finding("error", f"{gpu.name} has no bfloat16 (trainer.precision {precision})", remedy)
     if str(precision).startswith("32") and gpu.bf16 is not None:
         what = (
             f"trainer.precision {precision} uses {gpu.fp32 / gpu.bf16:.0%} of the rate that {gpu.name} has in bfloat16"

@@ -103,7 +103,14 @@ class RunFolder:
 
 def _what(config: dict[str, Any]) -> dict[str, Any]:
     trainer = {key: value for key, value in (config.get("trainer") or {}).items() if key not in HOW}
-    return config | {"trainer": trainer}
+    plugins = trainer.get("plugins") or []
+    plugins = [each for each in (plugins if isinstance(plugins, list) else [plugins]) if not _writes_checkpoints(each)]
+    return config | {"trainer": trainer | {"plugins": plugins}}
+
+
+def _writes_checkpoints(plugin: Any) -> bool:
+    name = plugin.get("class_path", "") if isinstance(plugin, dict) else str(plugin)
+    return name.endswith("CheckpointIO")
 
 
 def compare_configs(old: Any, new: Any, at: str = "") -> list[str]:

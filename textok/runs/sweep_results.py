@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -39,13 +40,9 @@ class SweepResults:
             ValueError: If the file is damaged.
         """
         try:
-            record = json.loads(self.file(run).read_text())
-            missing = {"metrics", "recipe", "seconds", "step"} - record.keys()
-            if missing:
-                raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        except (ValueError, AttributeError) as error:
+            return _record(self.file(run))
+        except ValueError as error:
             raise ValueError(f"{self.file(run)} is damaged ({error}): take it away to run {run.name} again") from error
-        return record
 
     def changed(self, runs: Sequence[SweepRun]) -> dict[str, list[str]]:
         """Runs whose results come of another recipe than the sweep file's, each with what differs."""
@@ -107,25 +104,9 @@ class SweepResults:
         write_json(self.file(run), record)
         return self.file(run)
 
-    def take_over(self, run: SweepRun, others: Sequence[Path]) -> Path | None:
-        """Make the results of an equal run of another sweep this run's.
-
-        Args:
-            run: The run.
-            others: Folders of results, or folders of such folders; the first one that has it is taken.
-
-        Returns:
-            The file that holds them there; None if there is none.
-        """
-        if run.fingerprint is None:
-            return None
-        for folder in others:
-            for file in sorted(Path(folder).rglob("runs/*.json")):
-                record = _read(file)
-                if record.get("fingerprint") == run.fingerprint and file.resolve() != self.file(run).resolve():
-                    write_json(self.file(run), record | self._told(run))
-                    return file
-        return None
+    def take_over(self, run: SweepRun, file: Path) -> None:
+        """Make the results that an equal run left in a file this run's."""
+        write_json(self.file(run), _record(file) | self._told(run))
 
     def _told(self, run: SweepRun) -> dict[str, Any]:
         """What a record says of its run before anything is measured."""
@@ -137,6 +118,39 @@ class SweepResults:
             "recipe": run.recipe(),
             "fingerprint": run.fingerprint,
         }
+
+
+def files_by_fingerprint(folders: Sequence[Path]) -> dict[str, Path]:
+    """Fingerprint of a run → the file of its results, in folders of results or folders of such folders.
+
+    The first one counts; what is no result of a run is passed over with a warning.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for file in sorted(Path(folder).rglob("runs/*.json")):
+            try:
+                fingerprint = _record(file).get("fingerprint")
+            except ValueError as error:
+                warnings.warn(f"{file} is passed over: {error}", stacklevel=2)
+                continue
+            if fingerprint is not None:
+                found.setdefault(fingerprint, file)
+    return found
+
+
+def _record(file: Path) -> dict[str, Any]:
+    """What a file says of a run.
+
+    Raises:
+        ValueError: If that is not what ``SweepResults.write`` writes.
+    """
+    record = json.loads(file.read_text())
+    if not isinstance(record, dict):
+        raise ValueError(f"it holds no record, but {type(record).__name__}")
+    missing = {"metrics", "recipe", "seconds", "step", "sweep"} - record.keys()
+    if missing:
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    return record
 
 
 def _read(path: Path) -> dict[str, Any]:

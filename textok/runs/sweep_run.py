@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from textok.runs.evaluation_options import evaluation_parser
 from textok.runs.folder import RunFolder
 from textok.runs.sweep import Config, find_config
 
@@ -67,7 +68,7 @@ class SweepRun:
         if self.evaluate is None:
             return None
         command = ["evaluate", str(self.path(output) if self.source is None else self.source)]
-        command += [part for options in self.evaluate for part in ("--config", self._argument(options))]
+        command += self._evaluate_options()
         if self.source is not None:
             command += ["--overlays", json.dumps(self.overlays_found()), "--seed", str(self.seed)]
         return [*command, "--output", str(self.evaluation_file(output))]
@@ -91,7 +92,8 @@ class SweepRun:
     def fingerprint(self) -> str | None:
         """Stands for what its configuration and evaluation say, all defaults filled in, however their files are named.
 
-        Runs of different sweeps that agree in it are one run. None for a run that is only evaluated.
+        Runs of different sweeps that agree in it are one run, on as many devices and by the same versions: those are
+        nowhere said. None for a run that is only evaluated.
         """
         from textok.runs.parser import TextokCLI
 
@@ -100,7 +102,10 @@ class SweepRun:
         resolved = TextokCLI(self.parsed_arguments(Path("output")), run=False).resolved()
         said: dict[str, Any] = {"configuration": resolved, "evaluate": None, "tokenizer": None}
         if self.evaluate is not None:
-            said["evaluate"] = self._digests(self.evaluate)
+            parser = evaluation_parser()
+            options = parser.parse_args(["run", *self._evaluate_options()])
+            told = yaml.safe_load(parser.dump(options, skip_none=False))
+            said["evaluate"] = {key: value for key, value in told.items() if key not in ("target", "config")}
         if self.parent is not None:
             resolved["model"]["init_args"].pop("tokenizer_checkpoint")
             said["tokenizer"] = self.parent.fingerprint
@@ -112,6 +117,9 @@ class SweepRun:
         for config in self.overlays:
             found |= flattened(config if isinstance(config, dict) else _load(find_config(config, self.folder)))
         return found
+
+    def _evaluate_options(self) -> list[str]:
+        return [part for options in self.evaluate for part in ("--config", self._argument(options))]
 
     def _argument(self, config: Config) -> str:
         return json.dumps(config) if isinstance(config, dict) else str(find_config(config, self.folder))

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from textok.callbacks.display import duration
 from textok.runs.sweep_plan import Cell, SweepPlan
-from textok.runs.sweep_results import SweepResults
+from textok.runs.sweep_results import SweepResults, files_by_fingerprint
 from textok.runs.sweep_run import SweepRun
 from textok.types import EXIT_REQUEUE, RunEnded
 
@@ -81,6 +81,31 @@ class SweepRunner:
             return "finished"
         return "begun" if (run.path(self.output) / "config.yaml").is_file() else "to do"
 
+    def equal(self, cells: Sequence[Cell]) -> dict[str, Path]:
+        """Run without results → file of those that an equal run of another sweep left.
+
+        A run of stage 1 is not among them while a generator needs its weights.
+        """
+        files = files_by_fingerprint(self.reuse)
+        found: dict[str, Path] = {}
+        needed: set[str] = set()
+        for run in reversed(self.plan.runs(cells) if files else []):  # a generator before its tokenizer
+            if self.results.has(run):
+                continue
+            if run.name not in needed and run.fingerprint in files:
+                found[run.name] = files[run.fingerprint]
+            elif run.parent is not None:
+                needed.add(run.parent.name)
+        return found
+
+    def take_over(self, cells: Sequence[Cell]) -> None:
+        """Take over what equal runs of other sweeps left."""
+        equal = self.equal(cells)
+        for run in self.plan.runs(cells):
+            if run.name in equal:
+                self.results.take_over(run, equal[run.name])
+                self._print(f"{run.name}: taken over from {equal[run.name]}")
+
     def estimate(self, cells: Sequence[Cell]) -> tuple[int, float | None]:
         """How many runs are pending, and their seconds by the mean of the finished ones of the same stage.
 
@@ -105,6 +130,7 @@ class SweepRunner:
         Raises:
             RunEnded: If a signal ended a run, to which the sweep makes room as well.
         """
+        self.take_over(cells)
         queue = deque(self.pending(cells))
         self._again = {run.name for run in queue if self.results.has(run)}
         total, done, waited = len(queue), 0, 0
@@ -129,11 +155,6 @@ class SweepRunner:
             return
         if self.results.has(run) and (run.name not in self._again or self.results.has_weights(run, self.output)):
             self._print(f"{title}: finished by another process")
-            return
-        # What is trained again for its weights alone has its results.
-        taken = None if run.name in self._again else self.results.take_over(run, self.reuse)
-        if taken is not None:
-            self._print(f"{title}: taken over from {taken}")
             return
         log = self.output / "logs" / f"{run.name}.log"
         said = log.stat().st_size if log.is_file() else 0  # by an earlier attempt

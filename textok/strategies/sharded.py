@@ -99,6 +99,10 @@ class FullySharded(ModelParallelStrategy):
                 f"reached? Make room and start the same command again ({failure or 'on another process'})"
             )
 
+    def teardown(self) -> None:
+        super().teardown()
+        self.checkpoint_io.teardown()  # which Lightning's other strategies do
+
     # ---------------------------------------------------------------- load
 
     @property
