@@ -55,7 +55,7 @@ def test_the_caption_tells_what_is_drawn():
             assert shape.color != scene.background
             for word in (shape.kind, shape.color, shape.size, shape.place):
                 assert word in scene.caption
-            row, column = divmod(PLACES.index(shape.place), 3)
+            row, column = divmod(PLACES[3].index(shape.place), 3)
             cell = picture[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32].reshape(-1, 3)
             assert (cell == COLORS[shape.color]).all(axis=1).sum() > 20
     assert scene.caption.endswith(" background")
@@ -115,3 +115,17 @@ def test_bad_sizes_and_counts_are_refused():
         ShapesDataModule(num_train=0)
     with pytest.raises(ValueError, match="num_val must be positive, got -1"):
         ShapesDataModule(num_val=-1)
+
+
+def test_a_coarser_grid_has_larger_shapes_in_its_corners():
+    for index in range(200):
+        scene = draw_scene(0, index, 4, grid=2)
+        for shape in scene.shapes:
+            row, column = divmod(PLACES[2].index(shape.place), 2)
+            for part, center in zip((column, row), shape.center):
+                reach = RADII[shape.size] * shape.scale
+                assert part / 2 <= center - reach and center + reach <= (part + 1) / 2
+    fine, coarse = (Shapes(64, 5, grid=grid) for grid in (3, 2))
+    assert {fine.key(i) for i in range(5)}.isdisjoint(coarse.key(i) for i in range(5))
+    with pytest.raises(ValueError, match="grid must be 2 or 3, got 4"):
+        ShapesDataModule(grid=4)

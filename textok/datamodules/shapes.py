@@ -36,10 +36,14 @@ COLORS = {
     "brown": (125, 75, 35),
 }
 _RGB = {name: np.array(rgb, np.float32) for name, rgb in COLORS.items()}
-# Radius as a fraction of the image; a large shape just fits its cell of the 3 × 3 grid with the jitter.
+# Radius as a fraction of the image; a large shape just fits its cell of the 3 × 3 grid with the jitter. On a coarser
+# grid the cells are larger, and the shapes with them.
 RADII = {"small": 0.085, "medium": 0.118, "large": 0.150}
 JITTER = 0.015
-PLACES = ["top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right"]
+PLACES = {
+    2: ["top left", "top right", "bottom left", "bottom right"],
+    3: ["top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right"],
+}
 MAX_SHAPES = 4
 # Held-out pictures are numbered from here, so their set does not move with the size of the training set.
 FIRST_HELD_OUT = 1 << 40
@@ -48,7 +52,7 @@ _Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class ShapesDataModule(ImageDataModule):
-    """Up to four shapes on a 3 × 3 grid; the caption tells kind, colour, size and place of each, and the background.
+    """Up to four shapes on a grid; the caption tells kind, colour, size and place of each, and the background.
 
     The label is the kind of the shape that is named first, the largest. By default pictures are not varied: a mirror
     image or a crop would contradict its caption, and there are as many new pictures as one likes.
@@ -59,6 +63,7 @@ class ShapesDataModule(ImageDataModule):
         num_train: Pictures to train on.
         num_val: Held-out pictures.
         max_shapes: Most shapes of a picture, 1 to 4; fewer have shorter captions.
+        grid: Cells of a row and of a column, 2 or 3; on 2 × 2 shapes are half as large again, and sooner learned.
         batch_size: Images of a training batch on one process.
         eval_batch_size: Images of an evaluation batch on one process; None takes ``batch_size``.
         num_workers: Worker processes of each loader; 0 draws in the main process.
@@ -76,6 +81,7 @@ class ShapesDataModule(ImageDataModule):
         num_train: int = 10_000,
         num_val: int = 500,
         max_shapes: int = MAX_SHAPES,
+        grid: int = 3,
         batch_size: int = 64,
         eval_batch_size: int | None = None,
         num_workers: int = 0,
@@ -92,6 +98,8 @@ class ShapesDataModule(ImageDataModule):
                 raise ValueError(f"{name} must be positive, got {value}")
         if not 1 <= max_shapes <= MAX_SHAPES:
             raise ValueError(f"max_shapes must lie in 1 … {MAX_SHAPES}, got {max_shapes}")
+        if grid not in PLACES:
+            raise ValueError(f"grid must be 2 or 3, got {grid}")
         super().__init__(
             image_size,
             num_classes,
@@ -107,24 +115,35 @@ class ShapesDataModule(ImageDataModule):
         self.num_train = num_train
         self.num_val = num_val
         self.max_shapes = max_shapes
+        self.grid = grid
 
     def load(self) -> Splits:
         return Splits(
-            Shapes(self.image_size, self.num_train, 0, self.seed, self.max_shapes),
-            Shapes(self.image_size, self.num_val, FIRST_HELD_OUT, self.seed, self.max_shapes),
+            Shapes(self.image_size, self.num_train, 0, self.seed, self.max_shapes, self.grid),
+            Shapes(self.image_size, self.num_val, FIRST_HELD_OUT, self.seed, self.max_shapes, self.grid),
             list(KINDS),
         )
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One shape of a scene; all but the centre is told by a word of the caption."""
+    """One shape of a scene; all but the centre is told by a word of the caption.
+
+    Args:
+        kind: One of ``KINDS``.
+        color: One of ``COLORS``.
+        size: One of ``RADII``.
+        place: One of ``PLACES``.
+        center: As fractions of the image's width and height.
+        scale: Of the radii.
+    """
 
     kind: str
     color: str
     size: str
     place: str
     center: tuple[float, float]
+    scale: float = 1.0
 
     def __str__(self) -> str:
         return f"a {self.size} {self.color} {self.kind} at the {self.place}"
@@ -153,16 +172,18 @@ class Shapes(CaptionedImages):
         first: Number of the first one.
         seed: Seed of all.
         max_shapes: Most shapes of a scene.
+        grid: Cells of a row and of a column.
     """
 
     def __init__(
-        self, image_size: int, count: int, first: int = 0, seed: int = 0, max_shapes: int = MAX_SHAPES
+        self, image_size: int, count: int, first: int = 0, seed: int = 0, max_shapes: int = MAX_SHAPES, grid: int = 3
     ) -> None:
         self.image_size = image_size
         self.count = count
         self.first = first
         self.seed = seed
         self.max_shapes = max_shapes
+        self.grid = grid
         self._kinds = list(KINDS)
         # A sample asks for the label, the caption and the picture of the same scene one after the other.
         self._latest: tuple[int, Scene] | None = None
@@ -173,7 +194,7 @@ class Shapes(CaptionedImages):
     def scene(self, index: int) -> Scene:
         """What the picture shows."""
         if self._latest is None or self._latest[0] != index:
-            self._latest = (index, draw_scene(self.seed, self.first + index, self.max_shapes))
+            self._latest = (index, draw_scene(self.seed, self.first + index, self.max_shapes, self.grid))
         return self._latest[1]
 
     def image(self, index: int) -> Tensor:
@@ -187,11 +208,12 @@ class Shapes(CaptionedImages):
 
     def key(self, index: int) -> str:
         kept = "" if self.max_shapes == MAX_SHAPES else f"-{self.max_shapes}"
-        return f"shapes{kept}-{self.seed}-{self.first + index}"
+        grid = "" if self.grid == 3 else f"-{self.grid}x{self.grid}"
+        return f"shapes{kept}{grid}-{self.seed}-{self.first + index}"
 
 
-def draw_scene(seed: int, number: int, max_shapes: int = MAX_SHAPES) -> Scene:
-    """The scene of a number, of one to ``max_shapes`` shapes."""
+def draw_scene(seed: int, number: int, max_shapes: int = MAX_SHAPES, grid: int = 3) -> Scene:
+    """The scene of a number, of one to ``max_shapes`` shapes on ``grid`` × ``grid`` cells."""
     # Seeded with text, and drawn from with random() alone: both are promised to stay the same in all Python versions.
     draw = random.Random(f"{seed} {number}").random
 
@@ -202,11 +224,13 @@ def draw_scene(seed: int, number: int, max_shapes: int = MAX_SHAPES) -> Scene:
         return sorted(options, key=lambda _: draw())
 
     background, *colors = shuffled(COLORS)
-    cells = shuffled(range(len(PLACES)))[: 1 + int(draw() * max_shapes)]
+    places = PLACES[grid]
+    cells = shuffled(range(len(places)))[: 1 + int(draw() * max_shapes)]
     shapes = []
     for cell in sorted(cells):
-        center = [(third + 0.5) / 3 + JITTER * (2 * draw() - 1) for third in (cell % 3, cell // 3)]
-        shapes.append(Shape(pick(list(KINDS)), pick(colors), pick(list(RADII)), PLACES[cell], tuple(center)))
+        center = [(part + 0.5) / grid + JITTER * (2 * draw() - 1) for part in (cell % grid, cell // grid)]
+        kind, color, size = pick(list(KINDS)), pick(colors), pick(list(RADII))
+        shapes.append(Shape(kind, color, size, places[cell], tuple(center), 3 / grid))
     # The largest first; the sort is stable, so equals stay in reading order.
     shapes.sort(key=lambda shape: -RADII[shape.size])
     return Scene(background, tuple(shapes))
@@ -220,7 +244,7 @@ def render(scene: Scene, image_size: int) -> np.ndarray:
     picture = np.empty((image_size, image_size, 3), np.float32)
     picture[:] = _RGB[scene.background]
     for shape in scene.shapes:
-        radius = RADII[shape.size] * image_size
+        radius = RADII[shape.size] * shape.scale * image_size
         x, y = (c * image_size for c in shape.center)
         # Only the shape's own box, one pixel wider for its soft edge.
         left, right = max(int(x - radius) - 1, 0), min(int(x + radius) + 2, image_size)
