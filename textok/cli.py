@@ -15,7 +15,7 @@ COMMANDS = {
     "quickstart": ("textok.commands.quickstart", "train both stages on embedded pictures and show the results"),
     "fit": ("textok.commands.train", "train stage 1 (tokenizer) or stage 2 (generator) from YAML"),
     "validate": ("textok.commands.train", "losses and metrics of a run on the validation set"),
-    "test": ("textok.commands.train", "the full evaluation protocol of a run on the test set"),
+    "test": ("textok.commands.train", "what validate measures, under Lightning's name for it"),
     "predict": ("textok.commands.train", "write a run's latents (stage 1) or samples (stage 2) to shards"),
     "evaluate": ("textok.commands.evaluate", "rFID, PSNR, SSIM of a tokenizer; gFID of a generator"),
     "export": ("textok.commands.export", "a run's averaged weights as a folder for the library and a hub"),

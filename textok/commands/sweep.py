@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="textok sweep",
-        description="Train and evaluate every cell of a sweep file once a seed, and write a table (mean ± deviation "
+        description="Train and evaluate every cell of a sweep file, and write a table (mean ± deviation "
         "over seeds) and a plot a metric. Started again, it skips what is finished and goes on with the rest; started "
         "twice, both share the work.",
     )
@@ -143,13 +143,20 @@ def show_plan(runner: SweepRunner, cells: list[Cell]) -> None:
     from textok.callbacks.display import duration
 
     table = Table(title=f"{runner.plan.sweep.title}: {len(cells)} cells", title_justify="left")
+    table.add_column("cell", justify="right")
     table.add_column("run", overflow="fold")
-    table.add_column("state")
+    table.add_column("state", overflow="fold")
     table.add_column("time", justify="right")
     equal = runner.equal(cells)
+    number = {cell.runs[-1].name: str(n) for n, cell in enumerate(runner.plan.cells)}  # of --task and of job arrays
     for run in runner.plan.runs(cells):
         state = f"as {equal[run.name]}" if run.name in equal else runner.state(run)
-        table.add_row(run.name, state, duration(runner.results.seconds(run)) if state == "finished" else "")
+        table.add_row(
+            number.get(run.name, ""),
+            run.name,
+            state,
+            duration(runner.results.seconds(run)) if state == "finished" else "",
+        )
     runner.console.print(table)
     count, seconds = runner.estimate(cells)
     told = "no finished run to estimate the time by" if seconds is None else f"about {duration(seconds)}"
