@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,7 +170,8 @@ class figure:
         # A Figure of its own, not pyplot's: it draws by Agg on any machine and leaves no state behind.
         self._figure = self._figure_class(figsize=SIZE, dpi=DPI, layout="constrained", facecolor="white")
         axes = self._figure.add_subplot()
-        name = self._figure.suptitle(shortened(self._name, 44), x=0.012, ha="left", fontsize=10, fontweight="bold")
+        lines = textwrap.wrap(self._name, 44, max_lines=2, placeholder="…")
+        name = self._figure.suptitle("\n".join(lines), x=0.012, ha="left", fontsize=10, fontweight="bold")
         name.set_parse_math(False)  # data may be called anything, "$" included
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
