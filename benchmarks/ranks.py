@@ -1,6 +1,6 @@
 """What several processes and what watches a run cost, as ratios of one run of this script.
 
-    python benchmarks/ranks.py [--width 128] [--depth 4] [--batch 16] [--steps 20]
+    python benchmarks/ranks.py [--width 128] [--depth 4] [--batch 64] [--steps 20]
 
 Two processes with one thread each (gloo) against one process with two threads, in images/s, for both stages; a step
 with EMA, watchdog and logging against one without; how long a step is held up by a checkpoint, against the copy of its
@@ -135,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=128, help="width of the pair and of the DiT")
     parser.add_argument("--depth", type=int, default=4, help="blocks of each half and of the DiT")
-    parser.add_argument("--batch", type=int, default=16, help="images of a step, of all processes together")
+    parser.add_argument("--batch", type=int, default=64, help="images of a step, of all processes together")
     parser.add_argument("--steps", type=int, default=20, help="measured steps of a line")
     args = parser.parse_args()
 
