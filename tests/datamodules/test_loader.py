@@ -2,6 +2,8 @@
 
 import gc
 import multiprocessing
+import subprocess
+import sys
 import time
 
 import lightning.pytorch as pl
@@ -236,3 +238,20 @@ def test_two_ranks_share_an_epoch_and_run_as_many_forwards(tmp_path):
     assert len(fixed_a) == len(fixed_b) == 3 and all(len(batch) == 4 for batch in fixed_a + fixed_b)
     rows = [row for batch in fixed_a + fixed_b for row in batch]
     assert sorted(index for index, valid in rows if valid) == list(range(17))
+
+
+#: An error leaves the iterator in the traceback, hence its workers for Python to end.
+FAILING = """
+from textok.datamodules import ShapesDataModule
+
+data = ShapesDataModule(image_size=16, num_train=16, num_val=4, batch_size=4, num_workers=2)
+data.setup()
+batches = iter(data.train_dataloader())
+next(batches)
+raise ValueError("on purpose")
+"""
+
+
+def test_a_process_that_fails_does_not_wait_for_its_workers():
+    done = subprocess.run([sys.executable, "-c", FAILING], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "on purpose" in done.stderr

@@ -214,10 +214,15 @@ def outlive_signals(worker: int) -> None:
 
 
 class _Worker(multiprocessing.Process):
-    """A worker that its loader can end although it outlives SIGTERM, which is what torch ends its workers by."""
+    """A worker that can be ended although it outlives SIGTERM, by which torch ends its workers.
 
-    def terminate(self) -> None:
-        self.kill()
+    So does Python when it exits, by what it keeps of the process, and then it waits for it: for ever, where an error
+    has kept the loader from ending its workers.
+    """
+
+    def start(self) -> None:
+        super().start()
+        self._popen.terminate = self._popen.kill
 
 
 def _torch_loader(samples: Samples, batches: object, num_workers: int) -> DataLoader:
