@@ -15,6 +15,7 @@ from torch import Tensor
 from textok.metrics.accumulator import PairedMean
 from textok.metrics.captions import other_captions
 from textok.metrics.clip_score import CLIPScore
+from textok.metrics.distributed import sum_over_ranks
 from textok.metrics.evaluation import DistributionMetrics
 from textok.metrics.psnr import PSNR
 from textok.metrics.reference import Reference
@@ -28,7 +29,8 @@ class CaptionedReconstruction:
     """Measures reconstructions under each kind of caption.
 
     "Another image" is one half a batch away with a different caption (see ``other_captions``), so those numbers, unlike
-    the others, move a little with the batch size; an image that has no other is left out of them.
+    the others, move a little with the batch size; an image that has no other is left out of them, and they are left
+    out where no image has.
 
     Args:
         captions: Which captions to measure: each image's own, the empty one, another image's.
@@ -54,6 +56,7 @@ class CaptionedReconstruction:
         self._distances = {kind: copy.deepcopy(distances) for kind in self.captions if distances is not None}
         self._clip = {kind: copy.deepcopy(clip_score) for kind in self.captions if clip_score is not None}
         self._spare: list[str] = []
+        self._num_others = 0  # images that have another one's caption, here
 
     def load(self, device: torch.device | str | None = None) -> None:
         """Load the networks of all metrics; to be called at the start, where missing weights shall be noticed.
@@ -67,7 +70,7 @@ class CaptionedReconstruction:
             distances.load(device)
 
     def reset(self) -> None:
-        self._spare = []
+        self._spare, self._num_others = [], 0
         for metric in (*(metric for group in self._pairs.values() for metric in group), *self._clip.values()):
             metric.reset()
         for distances in self._distances.values():
@@ -97,6 +100,7 @@ class CaptionedReconstruction:
             chosen: list[str | None] = list(captions) if kind == "own" else [""] * len(rows)
             if kind == "other":
                 chosen = other_captions(captions, rows, self._spare)
+                self._num_others += sum(caption is not None and row for caption, row in zip(chosen, rows))
             scored = valid & torch.tensor([caption is not None for caption in chosen], device=valid.device)
             made = own if kind == "own" and own is not None else reconstruct([caption or "" for caption in chosen])
             for metric in self._pairs[kind]:
@@ -115,7 +119,10 @@ class CaptionedReconstruction:
             reference: The originals, for the distances.
         """
         results: dict[str, float] = {}
+        has_others = sum_over_ranks(torch.tensor([float(self._num_others)])).item() > 0
         for kind in self.captions:
+            if kind == "other" and not has_others:
+                continue  # one image alone, or captions that are all the same
             measured: dict[str, float] = {}
             for metric in self._pairs[kind]:
                 measured |= metric.compute()
