@@ -48,10 +48,8 @@ def when(folder: Path, table: SweepTable) -> str:
     days = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     taken = "" if len(own) == len(records) else f" and {len(records) - len(own)} taken over"
     deviation = ", mean ± standard deviation over seeds" if table.num_seeds > 1 else ""
-    versions = ", ".join(f"{name} {version}" for name, version in records[0]["versions"].items() if name == "torch")
-    return (
-        f"{len(own)} runs{taken}, {duration(seconds)} of training and evaluation in all, {days}, {versions}{deviation}."
-    )
+    made = f"{len(own)} runs{taken}, {duration(seconds)} of training and evaluation in all, {days}"
+    return f"{made}, torch {records[0]['versions']['torch']}{deviation}."
 
 
 def filled(page: str) -> str:

@@ -1,6 +1,5 @@
 """Runs that are killed (SIGKILL) at any moment of training and started again by the same command."""
 
-import gc
 import os
 import random
 import shutil
@@ -29,18 +28,17 @@ TIMED = ("train/images_per_second", "train/matmul_fraction")
 def runs(tmp_path_factory, t5_folder):
     """A folder with overlays for tiny runs of both stages, which have everything on, and one undisturbed run each."""
     folder = tmp_path_factory.mktemp("resume")
-    stage1 = {"stage": {"warmup": 2}}
-    stage2 = {"tokenizer_checkpoint": str(folder / "tokenizer")}
-    for stage, choices in (("tokenizer", stage1), ("generator", stage2)):
-        tiny.options(
-            folder,
-            stage,
-            t5_folder,
-            trainer={"max_steps": STEPS, "val_check_interval": 12},
-            checkpoint={"every_n_train_steps": 3},
-            data={"num_train": 28, "num_val": 8, "num_workers": 2},
-            module=choices | {"schedule": {"init_args": {"warmup_steps": 2}}, "accumulate": 2},
-        )
+    shared = {"schedule": {"init_args": {"warmup_steps": 2}}, "accumulate": 2}
+    tiny.both(
+        folder,
+        t5_folder,
+        shared | {"stage": {"warmup": 2}},
+        shared | {"tokenizer_checkpoint": str(folder / "tokenizer")},
+        trainer={"max_steps": STEPS, "val_check_interval": 12},
+        checkpoint={"every_n_train_steps": 3},
+        data={"num_train": 28, "num_val": 8, "num_workers": 2},
+    )
+    for stage in ("tokenizer", "generator"):
         assert main(command(folder, stage, stage)) == 0
     return folder
 
@@ -60,7 +58,6 @@ POINTS = {
 
 def killed(args: list[str], step: int, method: str) -> None:
     """Run ``main`` in a process of its own, which is killed in a method of the module when so many steps are done."""
-    gc.collect()  # loaders of earlier runs, which the child would wait for in vain
     pid = os.fork()
     if pid == 0:  # everything here ends in _exit: the child must not go on with the parent's tests
         try:

@@ -20,17 +20,17 @@ from textok.types import Request
 def runs(tmp_path_factory, t5_folder):
     """A folder with overlays that make the quickstart's configurations tiny, and both stages trained by them."""
     folder = tmp_path_factory.mktemp("runs")
+    shared = {"text_encoder": {"init_args": {"num_tokens": 64}}}
+    tiny.both(
+        folder,
+        t5_folder,
+        shared,
+        shared | {"tokenizer_checkpoint": str(folder / "tokenizer")},
+        trainer={"max_steps": 6, "val_check_interval": 3},
+        checkpoint={"every_n_train_steps": 2},
+        data={"num_train": 32, "num_val": 8, "eval_batch_size": 8},
+    )
     for stage in ("tokenizer", "generator"):
-        tiny.options(
-            folder,
-            stage,
-            t5_folder,
-            trainer={"max_steps": 6, "val_check_interval": 3},
-            checkpoint={"every_n_train_steps": 2},
-            data={"num_train": 32, "num_val": 8, "eval_batch_size": 8},
-            module={"text_encoder": {"init_args": {"num_tokens": 64}}}
-            | ({"tokenizer_checkpoint": str(folder / "tokenizer")} if stage == "generator" else {}),
-        )
         assert main(command(folder, stage)) == 0
     return folder
 

@@ -43,6 +43,12 @@ def options(folder: Path, stage: str, t5: Path, **changes: Any) -> list[str]:
     return overlaid(folder, stage)
 
 
+def both(folder: Path, t5: Path, tokenizer: dict[str, Any], generator: dict[str, Any], **changes: Any) -> None:
+    """Write the overlays of both stages, which differ in their ``module`` alone; ``overlaid`` gives the options."""
+    for stage, module in (("tokenizer", tokenizer), ("generator", generator)):
+        options(folder, stage, t5, module=module, **changes)
+
+
 def overlaid(folder: Path, stage: str) -> list[str]:
     """The same options for an overlay that is there already."""
     names = ("base", f"quickstart/{stage}", "quickstart/pair")

@@ -70,8 +70,8 @@ class Recorder(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(folder, max_steps, ckpt_path=None, num_workers=0, **kwargs):
-    module = Recorder()
+def fit(folder, max_steps, ckpt_path=None, num_workers=0, module=None, **kwargs):
+    module = module or Recorder()
     settings = dict(limit_val_batches=0, enable_checkpointing=False) | kwargs
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -85,7 +85,7 @@ def fit(folder, max_steps, ckpt_path=None, num_workers=0, **kwargs):
         num_sanity_val_steps=0,
         **settings,
     )
-    val = FixedLoader(samples(), 4) if settings["limit_val_batches"] else None
+    val = FixedLoader(samples(), 4, num_workers) if settings["limit_val_batches"] else None
     trainer.fit(module, training_loader(num_workers), val, ckpt_path=ckpt_path, weights_only=False)
     return module.seen, trainer
 
@@ -187,6 +187,22 @@ def test_dropping_a_loader_does_not_wait_for_its_workers():
     del loader
     gc.collect()
     assert time.perf_counter() - begin < 4  # it was 10 s
+
+
+class Watcher(Recorder):
+    """Remembers who works for it at each validation."""
+
+    def on_validation_epoch_end(self):
+        self.workers = [*getattr(self, "workers", []), {child.pid for child in multiprocessing.active_children()}]
+
+
+def test_workers_stay_between_validations_and_end_with_the_fit(tmp_path):
+    module, options = Watcher(), dict(limit_val_batches=1.0, val_check_interval=3, check_val_every_n_epoch=None)
+    _, trainer = fit(tmp_path, max_steps=6, num_workers=2, module=module, **options)
+    first, second = module.workers
+    assert first == second and len(first) == 4  # two of each loader
+    assert multiprocessing.active_children() == [], "while the trainer, and with it the loaders, is there"
+    assert trainer.val_dataloaders is not None
 
 
 def test_a_position_in_another_dataset_is_refused():

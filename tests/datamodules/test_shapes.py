@@ -123,7 +123,8 @@ def test_a_coarser_grid_has_larger_shapes_in_its_corners():
         for shape in scene.shapes:
             row, column = divmod(PLACES[2].index(shape.place), 2)
             for part, center in zip((column, row), shape.center):
-                reach = RADII[shape.size] * shape.scale
+                reach = scene.radius(shape)
+                assert reach == 1.5 * RADII[shape.size]
                 assert part / 2 <= center - reach and center + reach <= (part + 1) / 2
     fine, coarse = (Shapes(64, 5, grid=grid) for grid in (3, 2))
     assert {fine.key(i) for i in range(5)}.isdisjoint(coarse.key(i) for i in range(5))

@@ -17,16 +17,9 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory, t5_folder):
     """Overlays for tiny runs of both stages with validation, pictures and a checkpoint every other step."""
     folder = tmp_path_factory.mktemp("ranks")
-    for stage in ("tokenizer", "generator"):
-        tiny.options(
-            folder,
-            stage,
-            t5_folder,
-            trainer={"max_steps": 4, "val_check_interval": 4},
-            checkpoint={"every_n_train_steps": 2},
-            data={"num_train": 24},
-            module={"stage": {"start": 1}} if stage == "tokenizer" else {},
-        )
+    trainer, checkpoint = {"max_steps": 4, "val_check_interval": 4}, {"every_n_train_steps": 2}
+    stage1 = {"stage": {"start": 1}}
+    tiny.both(folder, t5_folder, stage1, {}, trainer=trainer, checkpoint=checkpoint, data={"num_train": 24})
     return folder
 
 

@@ -50,4 +50,6 @@ def test_how_checkpoints_are_written_may_change_between_two_starts(run):
     synchronous = {"class_path": "textok.callbacks.AtomicCheckpointIO"}
     assert run.check(CONFIG | {"trainer": {"plugins": [synchronous]}})
     with pytest.raises(ValueError, match=r"trainer\.plugins"):
-        run.check(CONFIG | {"trainer": {"plugins": [synchronous, {"class_path": "MixedPrecision"}]}})
+        run.check(
+            CONFIG | {"trainer": {"plugins": [synchronous, {"class_path": "lightning.pytorch.plugins.MixedPrecision"}]}}
+        )

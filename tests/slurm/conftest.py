@@ -44,18 +44,16 @@ def options(tmp_path_factory, t5_folder):
     """Makes the options of a tiny fit of a stage: ``options(stage, run)``."""
     folder = tmp_path_factory.mktemp("configs")
     callbacks = [{"class_path": "textok.callbacks.Watchdog"}, {"class_path": "pause.Pause"}]
-    stage1 = {"discriminator": None, "stage": {"start": 1000}}
-    stage2 = {"tokenizer_checkpoint": str(tmp_path_factory.getbasetemp() / "two_nodes")}
-    for stage, choices in (("tokenizer", stage1), ("generator", stage2)):
-        tiny.options(
-            folder,
-            stage,
-            t5_folder,
-            trainer={"max_steps": STEPS, "val_check_interval": 1000, "callbacks": callbacks},
-            checkpoint={"every_n_train_steps": 48, "save_top_k": -1},
-            data={"num_train": 50, "num_val": 9, "batch_size": 2, "num_workers": 1},
-            module=choices | {"schedule": {"init_args": {"warmup_steps": 2}}},
-        )
+    shared = {"schedule": {"init_args": {"warmup_steps": 2}}}
+    tiny.both(
+        folder,
+        t5_folder,
+        shared | {"discriminator": None, "stage": {"start": 1000}},
+        shared | {"tokenizer_checkpoint": str(tmp_path_factory.getbasetemp() / "two_nodes")},
+        trainer={"max_steps": STEPS, "val_check_interval": 1000, "callbacks": callbacks},
+        checkpoint={"every_n_train_steps": 48, "save_top_k": -1},
+        data={"num_train": 50, "num_val": 9, "batch_size": 2, "num_workers": 1},
+    )
 
     def made(stage, run, *more):
         return [*tiny.overlaid(folder, stage), "--run", str(run), *more]

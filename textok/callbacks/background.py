@@ -21,6 +21,9 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
     One copy at a time: a save first waits for the one before it, and fails if that one did. What shall be removed is
     removed behind what is being written, and not if that failed, so there are never fewer complete checkpoints than
     with ``AtomicCheckpointIO``. ``FinalCheckpoint`` tells at the next step of one that failed, and waits at the end.
+
+    Lightning's ``AsyncCheckpointIO`` copies on the device, removes the old checkpoint while the new one is being
+    written, and tells of a failure when the next one is saved (lightning/pytorch/plugins/io/async_plugin.py, 2.6).
     """
 
     def __init__(self) -> None:
@@ -98,7 +101,7 @@ def check_checkpoints(trainer: pl.Trainer, wait: bool = False) -> None:
     """
     io = trainer.strategy.checkpoint_io
     if isinstance(io, BackgroundCheckpointIO):
-        io.wait() if wait else io.check()
+        (io.wait if wait else io.check)()
 
 
 def in_main_memory(value: Any, copies: dict[tuple, Tensor] | None = None) -> Any:
@@ -120,6 +123,5 @@ def in_main_memory(value: Any, copies: dict[tuple, Tensor] | None = None) -> Any
             copied[key] = in_main_memory(each, copies)
         return copied
     if isinstance(value, (list, tuple)):
-        parts = [in_main_memory(each, copies) for each in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+        return type(value)(in_main_memory(each, copies) for each in value)
     return copy.deepcopy(value)

@@ -36,18 +36,20 @@ def save_step(trainer: pl.Trainer) -> Path:
         The checkpoint, which is on the disk.
     """
     checkpoints = trainer.checkpoint_callback
-    check_checkpoints(trainer, wait=True)
     file = Path(checkpoints.dirpath) / f"step{trainer.global_step:08d}.ckpt"
-    if trainer.strategy.broadcast(file.exists()):
+
+    def is_there() -> bool:
+        check_checkpoints(trainer, wait=True)
+        return trainer.strategy.broadcast(file.exists())
+
+    if is_there():
         return file
     # Its own way to save, which Lightning does not offer in public, so that it deletes this one in its turn.
     candidates = checkpoints._monitor_candidates(trainer)
     if checkpoints.monitor in (None, *candidates):
         checkpoints._save_topk_checkpoint(trainer, candidates)
-        check_checkpoints(trainer, wait=True)
     # Past it where it keeps the best by a metric, of which this step need not be one.
-    if not trainer.strategy.broadcast(file.exists()):
+    if not is_there():
         trainer.save_checkpoint(file)
-        check_checkpoints(trainer, wait=True)
-        trainer.strategy.barrier("a checkpoint is on the disk")
+        is_there()  # no process goes on, and perhaps ends the job, before the first one has it on the disk
     return file

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +78,10 @@ class Watchdog(Callback):
 
     def _end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, in_a_row: int, batch: Batch) -> None:
         before = self._step - in_a_row
-        # What is being written is among the files to set aside. If the disk does not take it, it is not.
-        with suppress(OSError):
+        try:  # what is being written is among the files to set aside
             check_checkpoints(trainer, wait=True)
+        except OSError as error:
+            warnings.warn(str(error), stacklevel=2)  # the run ends by the worse of its two troubles
         folder = getattr(trainer.checkpoint_callback, "dirpath", None)
         good = 0
         if folder is not None:

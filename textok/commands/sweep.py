@@ -75,7 +75,7 @@ def main(args: list[str]) -> None:
     results = SweepResults(options.results or output / "results")
     launcher = shlex.split(options.launcher)
     execute = in_process_of_its_own(launcher)
-    runner = SweepRunner(plan, output, results, execute, Console(), there(options.reuse))
+    runner = SweepRunner(plan, output, results, execute, Console(), existing(options.reuse))
     plan.check(cells)
     notes = changed_results(plan, results, options.keep_changed)
     if options.dry_run:
@@ -94,7 +94,7 @@ def main(args: list[str]) -> None:
         )
 
 
-def there(folders: list[Path]) -> list[Path]:
+def existing(folders: list[Path]) -> list[Path]:
     """Folders that are to be read.
 
     Raises:
@@ -158,7 +158,7 @@ def show_plan(runner: SweepRunner, cells: list[Cell]) -> None:
             duration(runner.results.seconds(run)) if state == "finished" else "",
         )
     runner.console.print(table)
-    count, seconds = runner.estimate(cells)
+    count, seconds = runner.estimate(cells, equal)
     told = "no finished run to estimate the time by" if seconds is None else f"about {duration(seconds)}"
     runner.console.print(f"{count} runs to do, {told}" if count else "nothing to do", highlight=False)
 

@@ -150,6 +150,18 @@ class FixedLoader:
         for read in self._loader:
             yield _noted(read, self.ledger)
 
+    @property
+    def _iterator(self) -> Iterator[Read] | None:
+        """That of torch's loader, under torch's own name, for Lightning's teardown to stop its workers.
+
+        Left to the collector, it waits 5 s for each of them.
+        """
+        return self._loader._iterator
+
+    @_iterator.setter
+    def _iterator(self, iterator: Iterator[Read] | None) -> None:
+        self._loader._iterator = iterator
+
 
 class _FixedEntries:
     """The batches of this rank in a fixed order; a re-iterable batch sampler."""

@@ -36,8 +36,7 @@ COLORS = {
     "brown": (125, 75, 35),
 }
 _RGB = {name: np.array(rgb, np.float32) for name, rgb in COLORS.items()}
-# Radius as a fraction of the image; a large shape just fits its cell of the 3 × 3 grid with the jitter. On a coarser
-# grid the cells are larger, and the shapes with them.
+# Radius as a fraction of the image on the 3 × 3 grid, where a large shape just fits its cell with the jitter.
 RADII = {"small": 0.085, "medium": 0.118, "large": 0.150}
 JITTER = 0.015
 PLACES = {
@@ -127,23 +126,13 @@ class ShapesDataModule(ImageDataModule):
 
 @dataclass(frozen=True)
 class Shape:
-    """One shape of a scene; all but the centre is told by a word of the caption.
-
-    Args:
-        kind: One of ``KINDS``.
-        color: One of ``COLORS``.
-        size: One of ``RADII``.
-        place: One of ``PLACES``.
-        center: As fractions of the image's width and height.
-        scale: Of the radii.
-    """
+    """One shape of a scene; all but the centre is told by a word of the caption."""
 
     kind: str
     color: str
     size: str
     place: str
     center: tuple[float, float]
-    scale: float = 1.0
 
     def __str__(self) -> str:
         return f"a {self.size} {self.color} {self.kind} at the {self.place}"
@@ -155,6 +144,11 @@ class Scene:
 
     background: str
     shapes: tuple[Shape, ...]
+    grid: int = 3
+
+    def radius(self, shape: Shape) -> float:
+        """As a fraction of the image: cells of a coarser grid are larger, and the shapes with them."""
+        return RADII[shape.size] * 3 / self.grid
 
     @property
     def caption(self) -> str:
@@ -229,11 +223,10 @@ def draw_scene(seed: int, number: int, max_shapes: int = MAX_SHAPES, grid: int =
     shapes = []
     for cell in sorted(cells):
         center = [(part + 0.5) / grid + JITTER * (2 * draw() - 1) for part in (cell % grid, cell // grid)]
-        kind, color, size = pick(list(KINDS)), pick(colors), pick(list(RADII))
-        shapes.append(Shape(kind, color, size, places[cell], tuple(center), 3 / grid))
+        shapes.append(Shape(pick(list(KINDS)), pick(colors), pick(list(RADII)), places[cell], tuple(center)))
     # The largest first; the sort is stable, so equals stay in reading order.
     shapes.sort(key=lambda shape: -RADII[shape.size])
-    return Scene(background, tuple(shapes))
+    return Scene(background, tuple(shapes), grid)
 
 
 def render(scene: Scene, image_size: int) -> np.ndarray:
@@ -244,7 +237,7 @@ def render(scene: Scene, image_size: int) -> np.ndarray:
     picture = np.empty((image_size, image_size, 3), np.float32)
     picture[:] = _RGB[scene.background]
     for shape in scene.shapes:
-        radius = RADII[shape.size] * shape.scale * image_size
+        radius = scene.radius(shape) * image_size
         x, y = (c * image_size for c in shape.center)
         # Only the shape's own box, one pixel wider for its soft edge.
         left, right = max(int(x - radius) - 1, 0), min(int(x + radius) + 2, image_size)

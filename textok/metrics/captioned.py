@@ -119,9 +119,8 @@ class CaptionedReconstruction:
             reference: The originals, for the distances.
         """
         results: dict[str, float] = {}
-        has_others = sum_over_ranks(torch.tensor([float(self._num_others)])).item() > 0
         for kind in self.captions:
-            if kind == "other" and not has_others:
+            if kind == "other" and not sum_over_ranks(torch.tensor([float(self._num_others)])).item():
                 continue  # one image alone, or captions that are all the same
             measured: dict[str, float] = {}
             for metric in self._pairs[kind]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import yaml
+from lightning.pytorch.plugins import CheckpointIO
 
 from textok.modules.weights import checkpoints_of
 from textok.storage import checkpoint_damage, write_atomic
@@ -109,8 +111,7 @@ def _what(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _writes_checkpoints(plugin: Any) -> bool:
-    name = plugin.get("class_path", "") if isinstance(plugin, dict) else str(plugin)
-    return name.endswith("CheckpointIO")
+    return isinstance(plugin, dict) and issubclass(resolve_name(plugin["class_path"]), CheckpointIO)
 
 
 def compare_configs(old: Any, new: Any, at: str = "") -> list[str]:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
@@ -65,9 +65,14 @@ class SweepRunner:
         self.failures: dict[str, str] = {}
         self._again: set[str] = set()  # trained once more, for their weights
 
-    def pending(self, cells: Sequence[Cell]) -> list[SweepRun]:
-        """The runs to do: those without results, and those of stage 1 whose weights another one lacks."""
-        todo = {run.name for run in self.plan.runs(cells) if not self.results.has(run)}
+    def pending(self, cells: Sequence[Cell], equal: Container[str] = ()) -> list[SweepRun]:
+        """The runs to do: those without results, and those of stage 1 whose weights another one lacks.
+
+        Args:
+            cells: The cells.
+            equal: Runs whose results are going to be taken over.
+        """
+        todo = {run.name for run in self.plan.runs(cells) if not self.results.has(run) and run.name not in equal}
         needed = {run.parent.name for run in self.plan.runs(cells) if run.name in todo and run.parent is not None}
         return [
             run
@@ -106,7 +111,7 @@ class SweepRunner:
                 self.results.take_over(run, equal[run.name])
                 self._print(f"{run.name}: taken over from {equal[run.name]}")
 
-    def estimate(self, cells: Sequence[Cell]) -> tuple[int, float | None]:
+    def estimate(self, cells: Sequence[Cell], equal: Container[str] = ()) -> tuple[int, float | None]:
         """How many runs are pending, and their seconds by the mean of the finished ones of the same stage.
 
         Returns:
@@ -116,7 +121,7 @@ class SweepRunner:
         for run in self.plan.runs():
             if self.results.has(run):
                 spent[run.parent is not None].append(self.results.seconds(run))
-        todo = self.pending(cells)
+        todo = self.pending(cells, equal)
         if not all(spent[run.parent is not None] for run in todo):
             return len(todo), None
         return len(todo), sum(fmean(spent[run.parent is not None]) for run in todo)
