@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
+from ranks import on_ranks
+from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.utils._pytree import tree_map_only
 
@@ -54,6 +52,8 @@ class Fit:
         save: Checkpoint to write at the end.
         trainer: Further settings of the trainer.
         choices: Further settings of the module.
+        callbacks: Further callbacks; the held-out images are validated where there are any.
+        uneven: Captions of which many are empty or the same: processes have unlike many to encode.
     """
 
     t5: Path
@@ -68,6 +68,8 @@ class Fit:
     save: Path | None = None
     trainer: dict[str, Any] = field(default_factory=dict)
     choices: dict[str, Any] = field(default_factory=dict)
+    callbacks: list[Callback] = field(default_factory=list)
+    uneven: bool = False
 
 
 @dataclass
@@ -79,12 +81,14 @@ class Result:
         state: Weights of all networks and averages, whole.
         optimizers: States of the optimisers, whole.
         sharded: Names of the parameters that were spread over the processes.
+        text_share: Share of the text encoder's weights that the process holds.
     """
 
     losses: list[dict[str, float]]
     state: dict[str, torch.Tensor]
     optimizers: list[dict[str, Any]]
     sharded: list[str]
+    text_share: float
 
 
 class Curve(Callback):
@@ -107,11 +111,16 @@ class Curve(Callback):
 
 
 class Shapes(ShapesDataModule):
-    """Images in torch's default type."""
+    """Images in torch's default type; with ``uneven`` most of the captions are empty or all the same."""
+
+    uneven = False
 
     def on_after_batch_transfer(self, batch, dataloader_idx):
         batch = super().on_after_batch_transfer(batch, dataloader_idx)
         batch.image = batch.image.to(torch.get_default_dtype())
+        if self.uneven:
+            kinds = zip(batch.caption, batch.index.tolist())
+            batch.caption = [("", "a shape", caption)[index % 3] for caption, index in kinds]
         return batch
 
 
@@ -177,13 +186,15 @@ def run(fit: Fit, devices: int = 1) -> Result:
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            limit_val_batches=0,
+            limit_val_batches=1.0 if fit.callbacks else 0,
+            num_sanity_val_steps=0,
             use_distributed_sampler=False,
             log_every_n_steps=1,
             **{"plugins": [BackgroundCheckpointIO()]} | fit.trainer,
-            callbacks=[EMA(), Watchdog(patience=2), curve],
+            callbacks=[EMA(), Watchdog(patience=2), curve, *fit.callbacks],
         )
         data = Shapes(image_size=16, num_train=64, num_val=4, batch_size=fit.batch_size, seed=0)
+        data.uneven = fit.uneven
         trainer.fit(module, datamodule=data, ckpt_path=fit.resume)
         if fit.save is not None:
             trainer.save_checkpoint(fit.save)
@@ -194,48 +205,29 @@ def run(fit: Fit, devices: int = 1) -> Result:
         state, optimizers = tree_map_only(DTensor, DTensor.full_tensor, (state, optimizers))
         state = {name: value.clone() for name, value in state.items() if value is not None}
         sharded = [name for name, value in module.named_parameters() if isinstance(value, DTensor)]
-        return Result(curve.losses, state, optimizers, sharded)
+        return Result(curve.losses, state, optimizers, sharded, share_here(module.text_encoder.network))
     finally:
         torch.set_default_dtype(torch.float32)
 
 
-def run_on(ranks: int, fits: list[Fit], folder: Path) -> list[Result]:
-    """Run fits one after another on several processes; the results are the first one's.
+def share_here(network: nn.Module) -> float:
+    """Share of a network's weights that this process holds."""
+    parameters = list(network.parameters())
+    here = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in parameters)
+    return here / sum(p.numel() for p in parameters)
 
-    The processes are started as torchrun starts them: each finds its number in the environment.
-    """
+
+def run_on(ranks: int, fits: list[Fit], folder: Path) -> list[Result]:
+    """Run fits one after another on several processes; the results are the first one's."""
     folder.mkdir(parents=True, exist_ok=True)
-    processes = _start(_fits_of, ranks, fits, folder)
-    while not processes.join():
-        pass
+    on_ranks(ranks, _fits_of, ranks, fits, folder)
     return torch.load(folder / "results.pt", weights_only=False)
 
 
-def _start(function: Callable, ranks: int, *args: Any) -> mp.ProcessContext:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return mp.start_processes(function, args=(ranks, port, *args), nprocs=ranks, join=False, start_method="fork")
-
-
-def _fits_of(rank: int, ranks: int, port: int, fits: list[Fit], folder: Path) -> None:
-    _as_torchrun(rank, ranks, port)
+def _fits_of(rank: int, ranks: int, fits: list[Fit], folder: Path) -> None:
     results = [run(fit, ranks) for fit in fits]
     if rank == 0:
         torch.save(results, folder / "results.pt")
-    _leave()
-
-
-def _as_torchrun(rank: int, ranks: int, port: int) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "GROUP_RANK": "0"}
-    os.environ |= {"LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "GLOO_SOCKET_IFNAME": "lo"}
-
-
-def _leave() -> None:
-    dist.barrier()
-    # No clean-up: threads of process groups may outlive it, and then end the process badly.
-    os._exit(0)
 
 
 def ddp() -> DDPStrategy:
@@ -265,16 +257,11 @@ def fsdp(save_sharded: bool = False) -> FullySharded:
 
 def commands_on(ranks: int, commands: list[list[str]], folder: Path) -> list[int]:
     """Run command lines of textok one after another on several processes; the first one's exit codes."""
-    processes = _start(_command_of, ranks, commands, folder)
-    while not processes.join():
-        pass
+    on_ranks(ranks, _command_of, commands, folder)
     return json.loads((folder / "codes.json").read_text())
 
 
-def _command_of(rank: int, ranks: int, port: int, commands: list[list[str]], folder: Path) -> None:
-    _as_torchrun(rank, ranks, port)
-    torch.set_num_threads(1)
+def _command_of(rank: int, commands: list[list[str]], folder: Path) -> None:
     codes = [main(command) for command in commands]
     if rank == 0:
         (folder / "codes.json").write_text(json.dumps(codes))
-    _leave()

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory, t5_folder):
     """Overlays for tiny runs of both stages with validation, pictures and a checkpoint every other step."""
     folder = tmp_path_factory.mktemp("ranks")
-    trainer, checkpoint = {"max_steps": 4, "val_check_interval": 4}, {"every_n_train_steps": 2}
+    trainer, checkpoint = {"max_steps": 4, "val_check_interval": 2}, {"every_n_train_steps": 2}
     stage1 = {"stage": {"start": 1}}
     tiny.both(folder, t5_folder, stage1, {}, trainer=trainer, checkpoint=checkpoint, data={"num_train": 24})
     return folder
@@ -31,7 +31,8 @@ def command(folder: Path, stage: str, overlay: str, *more: str) -> list[str]:
 @pytest.mark.parametrize("overlay", ["ddp", "fsdp"])
 def test_both_stages(overlay, folder):
     runs = folder / f"{overlay}-tokenizer", folder / f"{overlay}-generator"
-    more = ["--trainer.strategy.init_args.save_sharded", "true"] if overlay == "fsdp" else []
+    spread = ["--trainer.strategy.init_args.save_sharded", "true", "--model.init_args.shard_text_encoder", "true"]
+    more = spread if overlay == "fsdp" else []
     first = command(folder, "tokenizer", overlay, *more, "--run", str(runs[0]))
     second = command(folder, "generator", overlay, *more, "--run", str(runs[1]))
     second += ["--model.init_args.tokenizer_checkpoint", str(runs[0])]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from textok.models.t5 import T5TextEncoder
+from textok.models.text_encoder import blocks_of
 
 CAPTIONS = ["a red cat", "", "a blue dog on a mat", "x", "a red cat", "two green birds", "a tree", "seven"]
 
@@ -165,6 +166,16 @@ def test_built_and_loaded_on_the_meta_device_it_has_real_weights(folder):
         encoder.load()
     assert encoder.dim == 48
     assert torch.equal(encoder(["a cat"]).tokens, loaded(folder)(["a cat"]).tokens)
+
+
+def test_the_blocks_of_anybodys_network_are_found(folder):
+    from transformers import BertConfig, BertModel
+
+    t5 = loaded(folder).network  # its blocks hold lists of their own
+    assert list(blocks_of(t5)) == list(t5.encoder.block)
+    bert = BertModel(BertConfig(hidden_size=8, num_hidden_layers=3, num_attention_heads=2, intermediate_size=8))
+    assert list(blocks_of(bert)) == list(bert.encoder.layer)
+    assert list(blocks_of(torch.nn.Embedding(2, 2))) == []
 
 
 @pytest.mark.gpu

@@ -210,6 +210,11 @@ def test_strategy(findings_of):
     ((severity, what, _),) = findings_of("strategy", "tokenizer", adaptive, more=sharded)
     assert severity == "error" and what.startswith("stage.adaptive needs the gradient")
     assert findings_of("strategy", "tokenizer", adaptive) == findings_of("strategy", "tokenizer", more=sharded) == []
+    text = "--model.init_args.shard_text_encoder=true"
+    for entry in ("tokenizer", "generator"):
+        ((severity, what, remedy),) = findings_of("strategy", entry, text, more=("overlays/ddp",))
+        assert severity == "error" and what.startswith("shard_text_encoder") and "fsdp.yaml" in remedy
+        assert findings_of("strategy", entry, text, more=("overlays/fsdp",)) == []
     ((severity, what, _),) = findings_of("precision", "tokenizer", "--trainer.precision=16-mixed", more=sharded)
     assert severity == "error" and "sharded weights" in what
 

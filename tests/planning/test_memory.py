@@ -1,5 +1,7 @@
 """Estimated memory against what a real step on a CPU allocates, and how strategies share it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -114,6 +116,18 @@ def test_sizes_of_weights_follow_from_parameters(parsed):
     assert memory.optimizer == pytest.approx(2 * memory.weights, rel=1e-5)
 
 
+def test_a_sharded_text_encoder_is_spread(parsed):
+    memory, whole = measure(parsed("paper tokenizer"), 1)
+    same, shares = measure(parsed("paper tokenizer", "--model.init_args.shard_text_encoder=true"), 1)
+    # The encoder of T5 v1.1 XL in bfloat16: q, k, v and o, three linear layers and two norms a block; the first one's
+    # table of relative positions; outside of 24 blocks the embedding and a norm.
+    block, table, outside = 4 * 2048**2 + 3 * 2048 * 5120 + 2 * 2048, 32 * 32, 32128 * 2048 + 2048
+    assert same == memory and whole.encoder == 0
+    assert shares.encoder == 2 * (24 * block + table + outside)
+    assert shares.encoder_gathered == 2 * (2 * (block + table) + outside)
+    assert fsdp(memory, whole, 8).frozen - fsdp(memory, shares, 8).frozen == shares.encoder * 7 // 8
+
+
 def test_strategies_by_hand():
     memory = Memory(weights=100, gradients=100, optimizer=200, averages=80, frozen=7, communication=0, activations=50)
     shares = Shares(sharded=80, largest_block=10, outside=20, optimizer=160)
@@ -124,3 +138,7 @@ def test_strategies_by_hand():
     assert (sharded.weights, sharded.gradients, sharded.optimizer, sharded.averages) == (40, 40, 80, 20)
     assert sharded.communication == 2 * (2 * 10 + 20)
     assert (sharded.frozen, sharded.activations) == (7, 50)
+    # Of a text encoder of 4; the pair gathers more than it, or less.
+    small, large = (replace(shares, encoder=4, encoder_gathered=gathered) for gathered in (60, 90))
+    assert fsdp(memory, small, 4) == replace(sharded, frozen=3 + 1)
+    assert fsdp(memory, large, 4) == replace(sharded, frozen=3 + 1, communication=90)

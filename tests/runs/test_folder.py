@@ -46,6 +46,14 @@ def test_another_strategy_goes_on_and_other_devices_do_not(run):
         run.check(CONFIG | {"trainer": {"strategy": "auto", "devices": 1}})
 
 
+def test_a_text_encoder_may_be_spread_or_whole_at_the_next_start(run):
+    """It goes with a strategy, and folders of earlier versions do not know it."""
+    for sharded in (True, False):
+        assert run.check(CONFIG | {"model": {"init_args": {"shard_text_encoder": sharded}}})
+    with pytest.raises(ValueError, match=r"model\.init_args\.clip: None → 1\.0"):
+        run.check(CONFIG | {"model": {"init_args": {"clip": 1.0}}})
+
+
 def test_how_checkpoints_are_written_may_change_between_two_starts(run):
     synchronous = {"class_path": "textok.callbacks.AtomicCheckpointIO"}
     assert run.check(CONFIG | {"trainer": {"plugins": [synchronous]}})

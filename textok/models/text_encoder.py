@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from textok.frozen.base import Frozen
@@ -38,6 +40,9 @@ class TextEncoder(Frozen, ABC):
 
     #: Token id at padded positions.
     pad_id: int = 0
+    #: Processes that the weights are spread over; each of them has to call the encoder as often as the others, with
+    #: whatever captions. None where the weights are whole.
+    group: dist.ProcessGroup | None = None
 
     def __init__(
         self,
@@ -107,6 +112,9 @@ class TextEncoder(Frozen, ABC):
         if device is not None:
             self.to(device)
 
+    # Not in inference mode, where a validation may be: shards keep the buffers of their first pass, and those made in
+    # that mode could not be filled again outside of it.
+    @torch.inference_mode(False)
     @torch.no_grad()
     def forward(self, captions: list[str]) -> TextTokens:
         """Captions → (B, L, E) float32 tokens and their mask on the encoder's device; "" has no token.
@@ -132,11 +140,14 @@ class TextEncoder(Frozen, ABC):
 
     def _encode(self, captions: list[str], device: torch.device) -> tuple[Tensor, list[int]]:
         """Captions → (B, L, E) tokens, zero at the padding, and the captions' lengths; fills the cache."""
-        if not captions:
+        num_chunks = self._num_chunks(len(captions), device)
+        if num_chunks == 0:
             return torch.empty(0, self.num_tokens, self.dim, dtype=self.dtype, device=device), []
         ids_of = [self._cut_ids(caption) for caption in captions]
         lengths = [len(ids) for ids in ids_of]
-        ids_of += ids_of[-1:] * (-len(ids_of) % self.chunk_size)  # fillers: the network sees one shape only
+        # Fillers: the network sees one shape only, and its shards whole chunks of them where others have more to do.
+        filler = ids_of[-1] if ids_of else [self.pad_id]
+        ids_of += [filler] * (num_chunks * self.chunk_size - len(ids_of))
         ids = torch.full((len(ids_of), self.num_tokens), self.pad_id, dtype=torch.long)
         for i, row in enumerate(ids_of):
             ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
@@ -153,6 +164,16 @@ class TextEncoder(Frozen, ABC):
             for caption, row, length in zip(captions, on_cpu, lengths):
                 self.cache.put(caption, row[:length])
         return tokens, lengths
+
+    def _num_chunks(self, num_captions: int, device: torch.device) -> int:
+        """Chunks that go through the network: what these captions take, or of sharded weights what any process's do."""
+        num_chunks = -(-num_captions // self.chunk_size)
+        if self.group is None:
+            return num_chunks
+        # Processes differ in what is empty, repeated or known; one that runs a sharded network alone waits for ever.
+        most = torch.tensor(num_chunks, device=device)
+        dist.all_reduce(most, dist.ReduceOp.MAX, self.group)
+        return int(most)
 
     def _padded(self, entries: list[Tensor], device: torch.device) -> Tensor:
         """Unpadded (n, E) tokens of the cache → (B, L, E) on the device."""
@@ -176,3 +197,9 @@ class TextEncoder(Frozen, ABC):
                 )
             self._num_truncated += 1
         return ids
+
+
+def blocks_of(network: nn.Module) -> Iterator[nn.Module]:
+    """The transformer blocks of anybody's network: what its outermost lists hold."""
+    for child in network.children():
+        yield from child.children() if isinstance(child, nn.ModuleList) else blocks_of(child)

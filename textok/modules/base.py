@@ -41,6 +41,8 @@ class TrainingModule(TextModule):
         checkpoint_blocks: Keep only the input of each transformer block and compute its activations again on the way
             back: less memory, about a third more work.
         compile_backend: Backend of ``torch.compile``.
+        shard_text_encoder: Spread the weights of the text encoder over the processes, for one that does not fit each
+            device; only with configs/overlays/fsdp.yaml. Every chunk_size captions gather the weights once.
     """
 
     #: Lightning would count every optimiser's step; we step by hand (design: a step is one generator update).
@@ -58,8 +60,9 @@ class TrainingModule(TextModule):
         compile_blocks: bool,
         checkpoint_blocks: bool = False,
         compile_backend: str = "inductor",
+        shard_text_encoder: bool = False,
     ) -> None:
-        super().__init__(text_encoder, image_size, num_classes)
+        super().__init__(text_encoder, image_size, num_classes, shard_text_encoder)
         if accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {accumulate}")
         self.accumulate = accumulate
@@ -104,13 +107,8 @@ class TrainingModule(TextModule):
             if self.checkpoint_blocks:
                 checkpoint_block(block)
         if self.is_sharded:
-            for network in (self.trained, self.ema):
-                shard(network, self.device_mesh["data_parallel"])
-
-    @property
-    def is_sharded(self) -> bool:
-        """Whether the trained network and its average are spread over the processes."""
-        return self.device_mesh is not None
+            for network, learns in ((self.trained, True), (self.ema, False)):
+                shard(network.units(), self.device_mesh["data_parallel"], learns)
 
     def blocks(self) -> Iterator[nn.Module]:
         """The transformer blocks to compile."""
@@ -125,6 +123,11 @@ class TrainingModule(TextModule):
             raise ValueError(
                 "trainer.precision 16-mixed cannot be used with sharded weights, whose gradients no scaler sees as a "
                 "whole: use bf16-mixed, or configs/overlays/ddp.yaml instead of fsdp.yaml"
+            )
+        if stage == "fit" and self.shard_text_encoder and not self.is_sharded:
+            raise ValueError(
+                "shard_text_encoder spreads the text encoder as FSDP spreads weights, and this strategy spreads none: "
+                "add -c configs/overlays/fsdp.yaml, or set model.init_args.shard_text_encoder false"
             )
         if stage == "fit" and self.trainer.max_steps < 1:
             raise ValueError(f"trainer.max_steps must be set (schedules end there), got {self.trainer.max_steps}")

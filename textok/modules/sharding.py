@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -11,13 +12,33 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from textok.models import DiT, TexTok
+from textok.models.text_encoder import TextEncoder, blocks_of
 
 
-def shard(network: TexTok | DiT, mesh: DeviceMesh) -> None:
-    """Spread a network over all processes of a mesh, block by block: one block's weights are whole at a time."""
-    for unit in network.units():
+def shard(units: Iterable[nn.Module], mesh: DeviceMesh, learns: bool) -> None:
+    """Spread a network over all processes of a mesh, unit by unit: one block's weights are whole at a time.
+
+    Args:
+        units: Its parts, inner before outer.
+        mesh: The processes.
+        learns: Whether backward passes follow its forward ones.
+    """
+    for unit in units:
         fully_shard(unit, mesh=mesh)
+        if not learns:
+            # An outermost unit stays whole for the backward pass, so without one for good; older versions of torch do
+            # not listen to reshard_after_forward there.
+            unit.register_forward_hook(lambda unit, *_: unit.reshard())
+
+
+def shard_text_encoder(encoder: TextEncoder, mesh: DeviceMesh) -> None:
+    """Spread a loaded text encoder over all processes of a mesh; from then on they have to call it equally often.
+
+    The weights come from the CPU. ``fully_shard`` moves those of one unit to the mesh's device, cuts out this process's
+    share and lets go of the rest before the next unit, so no device ever holds the whole encoder.
+    """
+    shard((*blocks_of(encoder.network), encoder.network), mesh, learns=False)
+    encoder.group = mesh.get_group()
 
 
 def whole(value: Tensor) -> Tensor:

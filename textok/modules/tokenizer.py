@@ -102,6 +102,8 @@ class TokenizerModule(TrainingModule):
         checkpoint_blocks: Keep only the input of each transformer block and compute its activations again on the way
             back: less memory, about a third more work.
         compile_backend: Backend of ``torch.compile``.
+        shard_text_encoder: Spread the weights of the text encoder over the processes, for one that does not fit each
+            device; only with configs/overlays/fsdp.yaml. Every chunk_size captions gather the weights once.
     """
 
     def __init__(
@@ -129,9 +131,18 @@ class TokenizerModule(TrainingModule):
         compile_blocks: bool = False,
         checkpoint_blocks: bool = False,
         compile_backend: str = "inductor",
+        shard_text_encoder: bool = False,
     ) -> None:
         super().__init__(
-            text_encoder, image_size, num_classes, accumulate, seed, compile_blocks, checkpoint_blocks, compile_backend
+            text_encoder,
+            image_size,
+            num_classes,
+            accumulate,
+            seed,
+            compile_blocks,
+            checkpoint_blocks,
+            compile_backend,
+            shard_text_encoder,
         )
         if discriminator is not None and (discriminator_optimizer is None or discriminator_schedule is None):
             raise ValueError("a discriminator needs discriminator_optimizer and discriminator_schedule")

@@ -14,7 +14,7 @@ from textok.planning.fit import (
     model_builds,
     precision_fits_hardware,
     processes_match_job,
-    strategy_fits_losses,
+    strategy_fits_model,
 )
 from textok.planning.gpus import Gpu
 from textok.planning.plan import Finding, Plan
@@ -42,7 +42,7 @@ CHECKS: dict[str, tuple[Check, tuple[str, ...]]] = {
     "slurm": (processes_match_job, ()),
     "length": (length_fits_schedules, ("model",)),
     "precision": (precision_fits_hardware, ()),
-    "strategy": (strategy_fits_losses, ("model",)),
+    "strategy": (strategy_fits_model, ("model",)),
     "memory": (memory_fits_device, ("model", "data", "length")),
     "disk": (disk_has_room, ("model", "data", "length")),
 }

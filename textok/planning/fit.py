@@ -113,12 +113,15 @@ def precision_fits_hardware(plan: Plan) -> Iterator[Finding]:
         yield Finding("warning", what, "--trainer.precision=bf16-mixed")
 
 
-def strategy_fits_losses(plan: Plan) -> Iterator[Finding]:
-    """The strategy has what the losses need."""
+def strategy_fits_model(plan: Plan) -> Iterator[Finding]:
+    """The strategy has what the model's losses and options need."""
     module = plan.module
     if plan.is_sharded and isinstance(module, TokenizerModule) and module.stage.adaptive:
         what = "stage.adaptive needs the gradient at the pair's last layer, which a sharded pair has in parts"
         yield Finding("error", what, "set it false, or use configs/overlays/ddp.yaml instead of fsdp.yaml")
+    if module.shard_text_encoder and not plan.is_sharded:
+        what = "shard_text_encoder spreads the text encoder as FSDP spreads weights, and this strategy spreads none"
+        yield Finding("error", what, "add -c configs/overlays/fsdp.yaml, or set it false")
 
 
 def memory_fits_device(plan: Plan) -> Iterator[Finding]:

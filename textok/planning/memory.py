@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from textok.models.text_encoder import blocks_of
 from textok.modules import TrainingModule
 from textok.modules.blocks import checkpoint_block
 from textok.planning.outlines import text_encoder_outline
@@ -50,12 +51,16 @@ class Shares:
         largest_block: The largest transformer block among them.
         outside: Those outside of the blocks, which FSDP gathers for the whole step.
         optimizer: The optimiser's state of the sharded weights.
+        encoder: Weights of the text encoder, where it is sharded.
+        encoder_gathered: Those of them that are whole at once: two blocks, and what lies outside of them.
     """
 
     sharded: int
     largest_block: int
     outside: int
     optimizer: int
+    encoder: int = 0
+    encoder_gathered: int = 0
 
 
 def measure(cli: TextokCLI, batch_size: int, checkpointing: bool = False) -> tuple[Memory, Shares]:
@@ -67,7 +72,7 @@ def measure(cli: TextokCLI, batch_size: int, checkpointing: bool = False) -> tup
         checkpointing: Whether each transformer block keeps its input alone.
     """
     module = build_on_meta(cli)
-    encoder = text_encoder_bytes(module)
+    encoder = text_encoder_network(module)
     trainer = cli.config.trainer
     with rehearsal(module, trainable(trainer.precision), max(trainer.max_steps, 1)) as live:
         if checkpointing:
@@ -79,23 +84,27 @@ def measure(cli: TextokCLI, batch_size: int, checkpointing: bool = False) -> tup
         static = live.now
         batch = fake_batch(module.sizes, batch_size, module.needs_text)
         state, peak = step(module, batch, live)
-        shares = _shares(module, trained, state, weights)
+        shares = _shares(module, trained, state, weights, encoder)
     memory = Memory(
         weights=weights,
         gradients=weights,
         optimizer=state,
         averages=averages,
-        frozen=static - weights - averages + encoder,
+        frozen=static - weights - averages + bytes_of(encoder),
         communication=0,
         activations=peak - static - state - weights,
     )
     return memory, shares
 
 
-def _shares(module: TrainingModule, trained: nn.Module, state: int, weights: int) -> Shares:
+def _shares(module: TrainingModule, trained: nn.Module, state: int, weights: int, encoder: nn.Module) -> Shares:
     whole = sum(p.nbytes for p in trained.parameters())
     blocks = [bytes_of(block) for block in module.blocks()]
-    return Shares(whole, max(blocks, default=0), whole - sum(blocks), round(state * whole / weights))
+    shares = Shares(whole, max(blocks, default=0), whole - sum(blocks), round(state * whole / weights))
+    if not module.shard_text_encoder:
+        return shares
+    text, blocks = bytes_of(encoder), [bytes_of(block) for block in blocks_of(encoder)]
+    return replace(shares, encoder=text, encoder_gathered=2 * max(blocks, default=0) + text - sum(blocks))
 
 
 def ddp(memory: Memory, devices: int) -> Memory:
@@ -104,10 +113,11 @@ def ddp(memory: Memory, devices: int) -> Memory:
 
 
 def fsdp(memory: Memory, shares: Shares, devices: int) -> Memory:
-    """One of several shards (FSDP2, a unit a transformer block; discriminator and frozen networks stay whole).
+    """One of several shards (FSDP2, a unit a transformer block); discriminator and other frozen networks stay whole.
 
     Weights, gradients, optimiser state and averages shrink to a share. Gathered at the peak are two blocks (the one at
-    work and the next) and what lies outside of all blocks, each with its whole gradient before it is scattered.
+    work and the next) and what lies outside of all blocks, each with its whole gradient before it is scattered. A
+    sharded text encoder is done before the pair or the DiT begins, so what the greater of the two gathers counts.
     """
     if devices == 1:
         return memory
@@ -121,17 +131,17 @@ def fsdp(memory: Memory, shares: Shares, devices: int) -> Memory:
         gradients=shard(memory.gradients, shares.sharded),
         optimizer=shard(memory.optimizer, shares.optimizer),
         averages=shard(memory.averages, memory.averages),
-        communication=2 * (2 * shares.largest_block + shares.outside),
+        frozen=shard(memory.frozen, shares.encoder),
+        communication=max(2 * (2 * shares.largest_block + shares.outside), shares.encoder_gathered),
     )
 
 
-def text_encoder_bytes(module: TrainingModule) -> int:
-    """Bytes of the text encoder's weights; 0 where no half reads captions or its shape is not on disk."""
+def text_encoder_network(module: TrainingModule) -> nn.Module:
+    """The text encoder on the meta device; an empty module where nobody reads captions or its shape is not on disk."""
     if module.text_encoder is None or not module.needs_text:
-        return 0
+        return nn.Module()
     with torch.device("meta"):
-        network = text_encoder_outline(module.text_encoder)
-    return 0 if network is None else bytes_of(network)
+        return text_encoder_outline(module.text_encoder) or nn.Module()
 
 
 def bytes_of(network: nn.Module) -> int:

@@ -18,6 +18,8 @@ from textok.storage import checkpoint_damage, write_atomic
 
 #: Keys of ``trainer`` that say how a step is computed and not what it is: a run may go on with others.
 HOW = ("strategy",)
+#: The same of ``model.init_args``: what goes with one strategy alone.
+HOW_OF_MODEL = ("shard_text_encoder",)
 
 
 class RunFolder:
@@ -107,7 +109,9 @@ def _what(config: dict[str, Any]) -> dict[str, Any]:
     trainer = {key: value for key, value in (config.get("trainer") or {}).items() if key not in HOW}
     plugins = trainer.get("plugins") or []
     plugins = [each for each in (plugins if isinstance(plugins, list) else [plugins]) if not _writes_checkpoints(each)]
-    return config | {"trainer": trainer | {"plugins": plugins}}
+    model = config.get("model") or {}
+    choices = {key: value for key, value in (model.get("init_args") or {}).items() if key not in HOW_OF_MODEL}
+    return config | {"trainer": trainer | {"plugins": plugins}, "model": model | {"init_args": choices}}
 
 
 def _writes_checkpoints(plugin: Any) -> bool:
