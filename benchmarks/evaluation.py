@@ -6,7 +6,8 @@ Prints ratios, each taken between two ways that alternate in one process, so the
 
 1. images/s of a feature network that is given few images at a time, as ours are on a CPU, over 64 at once;
 2. images/s of accumulating everything a metric needs, over images/s of the bare feature network on the same batches;
-3. seconds of torch-fidelity's ``calculate_metrics`` over ours, for FID, IS, precision and recall of two folders.
+3. seconds of torchmetrics' SSIM over those of ours, both in float64;
+4. seconds of torch-fidelity's ``calculate_metrics`` over ours, for FID, IS, precision and recall of two folders.
 
 Inception has random weights here, which cost what the real ones do.
 """
@@ -25,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-from textok.metrics import DistributionMetrics, FeatureExtractor, InceptionFeatures, Lite0FeatureExtractor
+from textok.metrics import SSIM, DistributionMetrics, FeatureExtractor, InceptionFeatures, Lite0FeatureExtractor
 
 
 def random_inception(path: Path) -> Path:
@@ -75,6 +76,21 @@ def few_at_a_time(name: str, extractor: FeatureExtractor, images: Tensor) -> Non
         f"{name:<12} few at a time {len(images) / parts:6.1f} images/s, {len(images)} at once "
         f"{len(images) / whole:6.1f} images/s: ratio {whole / parts:.2f}"
     )
+
+
+def similarity(originals: Tensor, others: Tensor) -> None:
+    """Print one line: SSIM by ours against torchmetrics', in turn."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    def theirs() -> None:
+        pair = others.double(), originals.double()
+        structural_similarity_index_measure(*pair, sigma=1.5, data_range=255.0, reduction="none")
+
+    metric = SSIM()
+    rounds = [(seconds(lambda: metric.scores(originals, others)), seconds(theirs)) for _ in range(4)][1:]
+    best, reference = (min(way) for way in zip(*rounds))
+    ours, other = len(originals) / best, len(originals) / reference
+    print(f"SSIM         ours {ours:.1f} images/s, torchmetrics {other:.1f} images/s: ratio {ours / other:.1f}")
 
 
 def accumulating(name: str, extractor: FeatureExtractor, images: Tensor, batch: int) -> None:
@@ -147,6 +163,7 @@ def main() -> None:
         few_at_a_time("Inception", inception, sets[0][:64])
         accumulating("Lite0", lite0, sets[0], args.batch)
         accumulating("Inception", inception, sets[0], args.batch)
+        similarity(sets[0][: args.batch], sets[1][: args.batch])
         if args.skip_end_to_end:
             return
         folders = [write_folder(images, folder / name) for images, name in zip(sets, ("samples", "real"))]

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "models": ({"types", "noise", "frozen"}, {"timm", "transformers"}),
     "losses": ({"types", "frozen"}, {"lpips", "timm"}),
     "diffusion": ({"types", "noise"}, {"diffusers"}),
-    "metrics": ({"types", "frozen", "storage"}, {"torchmetrics", "torch_fidelity", "lpips", "transformers"}),
+    "metrics": ({"types", "frozen", "storage"}, {"torch_fidelity", "lpips", "transformers"}),
     "strategies": ({"types", "storage"}, {"lightning"}),
     "modules": ({"types", "noise", "storage", "models", "losses", "diffusion", "frozen", "optim"}, {"lightning"}),
     "datamodules": ({"types", "storage"}, {"lightning", "webdataset"}),

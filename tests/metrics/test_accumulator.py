@@ -42,7 +42,7 @@ def test_padding_is_left_out():
 
 
 def measure_on_rank(rank, folder):
-    """One of two ranks; PSNR alone, since all sums are the base's and torchmetrics is slow to import anew."""
+    """One of two ranks; PSNR alone, since all sums are the base's."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     originals, reconstructions = pairs()
     # Ranks of 33 and 32 images, the second one padded to the first one's length.
