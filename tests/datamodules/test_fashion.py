@@ -38,6 +38,19 @@ def test_pictures_labels_and_captions(root):
     assert torch.equal(batch.image[:, 0], batch.image[:, 2])
 
 
+def test_fewer_held_out_pictures_are_the_first_ones(root):
+    data = FashionDataModule(root, num_val=5)
+    data.setup()
+    every = FashionDataModule(root)
+    every.setup()
+    assert (len(data.splits.train), len(data.splits.held_out)) == (30, 5)
+    assert torch.equal(data.splits.held_out.image(4), every.splits.held_out.image(4))
+    with pytest.raises(ValueError, match="12 t10k pictures, fewer than the 13 asked for"):
+        FashionDataModule(root, num_val=13).setup()
+    with pytest.raises(ValueError, match="num_val must be at least 1 or null, got 0"):
+        FashionDataModule(root, num_val=0)
+
+
 def test_files_that_are_missing_or_damaged(root, tmp_path):
     with pytest.raises(FileNotFoundError, match="apt-get install dataset-fashion-mnist"):
         FashionDataModule(tmp_path / "nowhere").setup()

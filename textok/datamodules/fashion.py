@@ -41,6 +41,7 @@ class FashionDataModule(ImageDataModule):
         root: Folder with the four idx.gz files as they are distributed; Debian's package dataset-fashion-mnist puts
             them where the default looks.
         image_size: Height and width of the samples in pixels.
+        num_val: Pictures of the test set that are held out, the first ones; None takes all 10,000.
         num_classes: The ten classes.
         batch_size: Images of a training batch on one process.
         eval_batch_size: Images of an evaluation batch on one process; None takes ``batch_size``.
@@ -56,6 +57,7 @@ class FashionDataModule(ImageDataModule):
         self,
         root: Path = Path("/usr/share/datasets/fashion-mnist"),
         image_size: int = PADDED_SIZE,
+        num_val: int | None = None,
         num_classes: int = 10,
         batch_size: int = 64,
         eval_batch_size: int | None = None,
@@ -78,10 +80,12 @@ class FashionDataModule(ImageDataModule):
             caption_bank,
             text_cache,
         )
-        self.root = Path(root)
+        if num_val is not None and num_val < 1:
+            raise ValueError(f"num_val must be at least 1 or null, got {num_val}")
+        self.root, self.num_val = Path(root), num_val
 
     def load(self) -> Splits:
-        return Splits(Fashion(self.root, "train"), Fashion(self.root, "t10k"), CLASSES)
+        return Splits(Fashion(self.root, "train"), Fashion(self.root, "t10k", self.num_val), CLASSES)
 
 
 class Fashion(CaptionedImages):
@@ -90,18 +94,22 @@ class Fashion(CaptionedImages):
     Args:
         root: Folder of the files.
         part: What their names begin with, train or t10k.
+        count: Takes that many of them, the first ones; None takes all.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a file is damaged, or there are not as many labels as pictures.
+        ValueError: If a file is damaged, there are not as many labels as pictures, or fewer pictures than ``count``.
     """
 
-    def __init__(self, root: Path, part: str) -> None:
+    def __init__(self, root: Path, part: str, count: int | None = None) -> None:
         self.part = part
         self._pictures = read_idx(root / f"{part}-images-idx3-ubyte.gz")  # (M, 28, 28)
         self._labels = read_idx(root / f"{part}-labels-idx1-ubyte.gz")  # (M,)
         if len(self._labels) != len(self._pictures):
             raise ValueError(f"{root}: {len(self._pictures)} {part} pictures, but {len(self._labels)} labels")
+        if count is not None and count > len(self._pictures):
+            raise ValueError(f"{root} has {len(self._pictures)} {part} pictures, fewer than the {count} asked for")
+        self._pictures, self._labels = self._pictures[:count], self._labels[:count]
 
     def __len__(self) -> int:
         return len(self._pictures)
