@@ -1,6 +1,8 @@
 """What the runner skips, repeats and names; commands leave the files that a training run leaves."""
 
+import fcntl
 import json
+import threading
 
 import pytest
 import yaml
@@ -26,11 +28,12 @@ def sweep(tmp_path):
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(content))
     plan, results = SweepPlan(tmp_path / "s.yaml"), SweepResults(tmp_path / "out" / "results")
 
-    def run(broken=(), told_to_end=(), plan=plan, results=results, reuse=()):
+    def run(broken=(), told_to_end=(), plan=plan, results=results, reuse=(), before=lambda name: None):
         started = []
 
         def execute(command, log, locks):
             folder = tmp_path / "out" / command[command.index("--run") + 1].rpartition("/")[2]
+            before(folder.name)
             started.append(folder.name)
             if folder.name in broken:
                 log.parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +133,42 @@ def test_a_tokenizer_is_trained_for_the_generators_that_are_not_taken_over(sweep
     # With nothing left to train on it, the tokenizer is taken over, too.
     with pytest.warns(UserWarning):
         assert run(plan=first, results=SweepResults(tmp_path / "third"), reuse=[mine.folder, here.folder])[1] == []
+
+
+@pytest.mark.parametrize(
+    ("tokens", "order"),
+    [([2], ["2_seed0_generator"]), ([2, 4], ["4_seed0_tokenizer", "4_seed0_generator", "2_seed0_generator"])],
+    ids=["nothing else is left", "others are left"],
+)
+def test_a_generator_waits_for_a_tokenizer_that_another_process_trains(sweep, tmp_path, tokens, order):
+    run = sweep[2]
+    content = yaml.safe_load((tmp_path / "s.yaml").read_text()) | {"seeds": [0]}
+    content["axes"][0]["values"] = tokens
+    content["second_stage"] = {"configs": ["base.yaml", "quickstart/generator.yaml", "quickstart/pair.yaml"]}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(content))
+    plan, results = SweepPlan(tmp_path / "two.yaml"), SweepResults(tmp_path / "out" / "results")
+    tokenizer, generator = plan.runs()[:2]
+    lock = tmp_path / "out" / "locks" / f"{tokenizer.name}.lock"
+    lock.parent.mkdir(parents=True)
+    other = lock.open("w")
+    fcntl.flock(other, fcntl.LOCK_EX)
+
+    def ends():
+        folder = tokenizer.path(tmp_path / "out")
+        folder.mkdir()
+        record = {"step": 1, "training_seconds": 2.0, "metrics": {"val/psnr": 20.0}}
+        (folder / "metrics.json").write_text(json.dumps(record))
+        results.write(tokenizer, plan.name, tmp_path / "out", 0.0)
+        other.close()
+
+    def before(name):
+        if name == "4_seed0_generator":
+            ends()
+        assert name != generator.name or results.has(tokenizer)
+
+    if tokens == [2]:
+        threading.Timer(0.3, ends).start()
+    assert run(plan=plan, results=results, before=before) == ({}, order)
 
 
 def test_the_order_of_the_options_of_an_evaluation_matters_and_their_files_names_do_not(sweep, tmp_path):

@@ -141,6 +141,10 @@ class SweepRunner:
         total, done, waited = len(queue), 0, 0
         while queue:
             run = queue.popleft()
+            if run.parent in queue:  # under way in another process
+                waited += 1
+                queue.append(run)
+                continue
             # Once round the queue without a free one: wait for the next to be set free.
             try:
                 with self._lock(run, wait=waited > len(queue)) as lock:
