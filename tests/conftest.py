@@ -3,6 +3,7 @@
 import os
 import signal
 import traceback
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,25 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # A thread a process: more would wait for each other's cores. Processes that a test starts inherit it.
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+
+
+#: Modules that take minutes, longest first. They start first, so that no process is left alone with one at the end.
+LONGEST = (
+    "slurm/test_slurm.py",
+    "test_exact_resume.py",
+    "test_lost_processes.py",
+    "runs/test_small_sweeps.py",
+    "runs/test_sweep_plan.py",
+    "runs/test_caches.py",
+    "metrics/test_evaluation.py",
+    "commands/test_quickstart_text.py",
+    "configs/test_full_size.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    order = {Path(__file__).parent / name: position for position, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(scope="session")
