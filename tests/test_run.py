@@ -174,6 +174,16 @@ def test_evaluation_of_a_tokenizer_repeats_training_and_tells_its_conventions(ru
     assert "reference: the held-out images" not in capsys.readouterr().out
 
 
+def test_evaluation_of_the_training_images_leaves_the_numbers_of_the_held_out_ones_alone(runs):
+    held_out = evaluate(runs, "tokenizer", "--metrics", "[]")
+    record = evaluate(runs, "tokenizer", "--metrics", "[ked]", "--split", "train", name="reconstruction_training")
+    told = record["conventions"]
+    assert told["split"] == told["reference"]["split"] == "training" and told["num_images"] == 32
+    assert record["metrics"]["psnr"] != held_out["metrics"]["psnr"]
+    kept = json.loads((runs / "tokenizer" / "evaluation" / "reconstruction.json").read_text())
+    assert kept["metrics"] == held_out["metrics"] and kept["conventions"]["split"] == "held-out"
+
+
 def test_evaluation_of_a_generator_does_not_depend_on_the_batch_size(runs):
     numbers = [
         evaluate(runs, "generator", "--num_samples", "6", "--batch_size", size)["metrics"] for size in ("4", "6")

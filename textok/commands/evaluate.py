@@ -95,7 +95,7 @@ def measure_run(evaluation: RunEvaluation, options: Namespace) -> Path:
     from textok.types import Generates
 
     if not isinstance(evaluation.module, Generates):
-        return evaluation.reconstruction(options.captions, options.pairs)
+        return evaluation.reconstruction(options.captions, options.pairs, options.split)
     if options.prompts == "captions":
         return evaluation.captions(options.num_samples, options.batch_size, options.seed)
     count = 50_000 if options.num_samples is None else options.num_samples

@@ -36,7 +36,7 @@ from textok.runs.processes import local_device
 from textok.runs.record import write_record
 from textok.storage import sha256
 from textok.storage.spelling import spelled
-from textok.types import Request, Split, from_uint8
+from textok.types import SPLIT_NAMES, Request, Split, from_uint8
 
 #: Which weights a record says were measured.
 WEIGHTS = {"ema": "averages (EMA)", "raw": "raw"}
@@ -104,23 +104,28 @@ class RunEvaluation:
         self.console = console or Console()
 
     def reconstruction(
-        self, captions: Sequence[str] = ("own", "empty", "other"), pairs: Sequence[PairedMean] | None = None
+        self,
+        captions: Sequence[str] = ("own", "empty", "other"),
+        pairs: Sequence[PairedMean] | None = None,
+        split: Split = "held_out",
     ) -> Path:
-        """Reconstruct every held-out image and write ``evaluation/reconstruction.json``.
+        """Reconstruct every image of a split and write ``evaluation/reconstruction.json``.
 
-        The reference is the held-out images in the model's own crop (TiTok's convention for rFID).
+        The reference is the same images in the model's own crop (TiTok's convention for rFID).
 
         Args:
             captions: With which captions: each image's own, none, another image's.
             pairs: Metrics of an original and its reconstruction; PSNR and SSIM by default.
+            split: Which images; those of training, as evaluation sees them, go to ``reconstruction_training.json``.
+                What they are better by than the held-out ones was learned by heart.
 
         Returns:
             The file: metrics, warnings and conventions.
         """
         metrics = CaptionedReconstruction(captions, pairs, self.distances, self.clip_score)
         metrics.load(self.device)
-        loader, count = self.data.fixed_loader("held_out"), 0
-        reference = self._reference("held_out")
+        loader, count = self.data.fixed_loader(split), 0
+        reference = self._reference(split)
         for batch in track(self.console, "reconstructing", loader, len(loader)):
             images, label = from_uint8(batch.image.to(self.device)), batch.label.to(self.device)
 
@@ -131,8 +136,9 @@ class RunEvaluation:
             count += int(batch.valid.sum())  # not of pictures that cannot be read
             metrics.update(reconstruct, images, batch.caption, batch.index.to(self.device), valid)
         numbers = metrics.compute(reference)
-        conventions = {"num_images": int(sum_over_ranks(torch.tensor(count))), **metrics.conventions(reference)}
-        return self._write("reconstruction", numbers, metrics.warnings, conventions)
+        measured = {"num_images": int(sum_over_ranks(torch.tensor(count))), "split": SPLIT_NAMES[split]}
+        name = "reconstruction" if split == "held_out" else f"reconstruction_{SPLIT_NAMES[split]}"
+        return self._write(name, numbers, metrics.warnings, {**measured, **metrics.conventions(reference)})
 
     def classes(self, num_samples: int, batch_size: int = 64, seed: int = 0) -> Path:
         """Sample equally many pictures of every class and write ``evaluation/generation.json``.

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from textok.metrics import CLIPScore, FeatureExtractor, PairedMean
 from textok.metrics.captioned import ENDINGS
+from textok.types import Split
 
 #: What stands beside a distance: its deviation, and the one between real images.
 BESIDE = ("", "_std", "_floor")
@@ -77,6 +78,12 @@ def evaluation_parser() -> ArgumentParser:
     )
     run.add_argument(
         "--captions", type=list[str], default=["own", "empty", "other"], help="stage 1: captions to reconstruct with"
+    )
+    run.add_argument(
+        "--split",
+        type=Split,
+        default="held_out",
+        help="stage 1: the images to reconstruct; those of train tell what was learned by heart",
     )
     run.add_argument(
         "--prompts",
