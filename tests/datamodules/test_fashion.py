@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from textok.datamodules import FashionDataModule
+from textok.datamodules import FashionDataModule, LongestCaption
 from textok.datamodules.fashion import read_idx
+from textok.datamodules.fashion_captions import described
 
 
 def write_idx(path, array):
@@ -36,6 +37,39 @@ def test_pictures_labels_and_captions(root):
     assert torch.equal(batch.image[:, 0, 2:30, 2:30], grey[:6])
     assert batch.image[:, :, :2].sum() == batch.image[..., 30:].sum() == 0
     assert torch.equal(batch.image[:, 0], batch.image[:, 2])
+
+
+def block(rows, columns, value=190):
+    picture = np.zeros((28, 28), np.uint8)
+    picture[slice(*rows), slice(*columns)] = value
+    return picture
+
+
+def test_a_caption_that_describes_says_what_is_seen():
+    assert described("dress", block((0, 28), (9, 19))) == "a photo of a light gray dress, plain, narrow and very tall"
+    low = block((10, 28), (2, 27), 250)
+    low[10:14, 2:27] = 60
+    assert described("sneaker", low) == "a photo of a white sneaker, plain, wide and low, darker at the top"
+    striped = block((4, 28), (4, 24), 100)
+    striped[4:28:2, 4:24] = 220
+    striped[:, 10:18] //= 2
+    assert described("bag", striped) == "a photo of a dark gray bag, patterned, slim and tall, dark in the middle"
+    bright = block((14, 24), (0, 28), 60)
+    bright[14:24, 10:18] = 250
+    assert described("shirt", bright) == "a photo of a black shirt, plain, very wide and flat, bright in the middle"
+
+
+def test_a_picture_without_clothing_gets_a_caption_too():
+    assert described("coat", block((0, 0), (0, 0))) == "a photo of a black coat, plain, narrow and flat"
+
+
+def test_the_longest_caption_is_the_one_that_describes(root):
+    data = FashionDataModule(root, batch_size=6, caption_policy=LongestCaption())
+    data.setup()
+    caption = next(iter(data.val_dataloader())).caption[0]
+    assert caption.startswith("a photo of a dark gray t-shirt, patterned, very wide and very tall")
+    pictures = read_idx(root / "t10k-images-idx3-ubyte.gz")
+    assert data.splits.held_out.captions(0) == ["a photo of a t-shirt", described("t-shirt", pictures[0])]
 
 
 def test_fewer_held_out_pictures_are_the_first_ones(root):

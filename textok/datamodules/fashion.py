@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 real pictures in 30 MB, where the number of pictures matters and captions tell little."""
+"""Fashion-MNIST: 70,000 real pictures in 30 MB, where the number of pictures matters."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from textok.datamodules.bank_captions import BankCaptions
 from textok.datamodules.base import ImageDataModule, Splits
 from textok.datamodules.dataset import CaptionedImages
+from textok.datamodules.fashion_captions import class_caption, described
 from textok.datamodules.policies import CaptionPolicy
 from textok.datamodules.transforms import Augmentation
 
@@ -34,8 +35,9 @@ PADDED_SIZE = 32
 class FashionDataModule(ImageDataModule):
     """Fashion-MNIST: 60,000 grey pictures of clothes to train on, the 10,000 of the test set held out.
 
-    The pictures of 28 × 28 pixels get a black border of two, as a power of two is cut into patches more easily. The
-    caption is "a photo of a" with the class.
+    The pictures of 28 × 28 pixels get a black border of two, as a power of two is cut into patches more easily. Each
+    has two captions: "a photo of a" with the class, and one that also says tone, surface and extent
+    (``fashion_captions``), which ``LongestCaption`` takes.
 
     Args:
         root: Folder with the four idx.gz files as they are distributed; Debian's package dataset-fashion-mnist puts
@@ -120,18 +122,14 @@ class Fashion(CaptionedImages):
         return torch.from_numpy(grey).expand(3, -1, -1)
 
     def captions(self, index: int) -> list[str]:
-        return [caption(CLASSES[self.label(index)])]
+        name = CLASSES[self.label(index)]
+        return [class_caption(name), described(name, self._pictures[index])]
 
     def label(self, index: int) -> int:
         return int(self._labels[index])
 
     def key(self, index: int) -> str:
         return f"{self.part}/{index:05d}"
-
-
-def caption(name: str) -> str:
-    """A class's caption: "a photo of an ankle boot"."""
-    return f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def read_idx(path: Path) -> np.ndarray:
