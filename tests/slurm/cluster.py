@@ -158,14 +158,23 @@ class Cluster:
         """Wait until something is so.
 
         Raises:
-            AssertionError: If it is not within the time; the message ends with the controller's log.
+            AssertionError: If it is not within the time; the message ends with the controller's log and the jobs'.
         """
         end = time.monotonic() + seconds
         while not happened():
             if time.monotonic() > end:
                 log = (self.folder / "slurmctld.log").read_text()[-3000:]
-                raise AssertionError(f"waited {seconds:g} s in vain for {what}\n{log}")
+                raise AssertionError(f"waited {seconds:g} s in vain for {what}\n{log}\n{self.told()}")
             time.sleep(0.2)
+
+    def told(self) -> str:
+        """The state of each job and the end of its log."""
+        jobs = [self.job(number) for number in self.run("squeue", "-h", "-t", "all", "-o", "%A").split()]
+        logs = [(job, Path(job.get("StdOut", ""))) for job in jobs]
+        return "\n".join(
+            f"job {job['JobId']} is {job['JobState']}; {log} ends:\n{log.read_text()[-3000:] if log.is_file() else ''}"
+            for job, log in logs
+        )
 
     def stop(self) -> None:
         """End the jobs and the daemons."""
