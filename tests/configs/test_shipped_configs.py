@@ -93,6 +93,7 @@ COMBINATIONS = {
             ("minilm", 384),
         )
     },
+    "tokenizer normalized": ([*TOKENIZER, "text_encoder/normalized.yaml"], 176.20),
     "tokenizer random": ([*TOKENIZER, "text_encoder/random.yaml"], 176.20 + 2 * (384 - 2048) * 768e-6),
     "tokenizer clip": (
         [*TOKENIZER, "text_encoder/clip_l.yaml"],

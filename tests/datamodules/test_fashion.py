@@ -8,7 +8,7 @@ import torch
 
 from textok.datamodules import FashionDataModule, LongestCaption
 from textok.datamodules.fashion import read_idx
-from textok.datamodules.fashion_captions import described
+from textok.datamodules.fashion_captions import described, detailed
 
 
 def write_idx(path, array):
@@ -59,8 +59,29 @@ def test_a_caption_that_describes_says_what_is_seen():
     assert described("shirt", bright) == "a photo of a black shirt, plain, very wide and flat, bright in the middle"
 
 
+def test_details_say_extent_and_tone_of_the_thirds():
+    boot = block((4, 28), (2, 26), 0)  # a shaft, and from row 16 on a foot, brighter at the toe
+    boot[4:28, 2:10] = 140
+    boot[16:28, 10:26] = 190
+    boot[16:28, 18:26] = 220
+    assert detailed("ankle boot", boot).removeprefix(described("ankle boot", boot)) == (
+        ", top narrow dark, middle wide gray, bottom full light, left full dark, center low light, right low white"
+    )
+
+
+def test_details_go_into_the_second_caption(root):
+    data = FashionDataModule(root, num_val=5, details=True)
+    data.setup()
+    pictures = read_idx(root / "t10k-images-idx3-ubyte.gz")
+    assert data.splits.held_out.captions(0) == ["a photo of a t-shirt", detailed("t-shirt", pictures[0])]
+    assert ", top full dark, middle full dark, bottom full dark, left full dark" in data.splits.train.captions(0)[1]
+
+
 def test_a_picture_without_clothing_gets_a_caption_too():
     assert described("coat", block((0, 0), (0, 0))) == "a photo of a black coat, plain, narrow and flat"
+    thirds = ", ".join(f"{place} narrow black" for place in ("top", "middle", "bottom"))
+    thirds += ", " + ", ".join(f"{place} flat black" for place in ("left", "center", "right"))
+    assert detailed("coat", block((0, 0), (0, 0))) == f"a photo of a black coat, plain, narrow and flat, {thirds}"
 
 
 def test_the_longest_caption_is_the_one_that_describes(root):

@@ -64,6 +64,23 @@ def test_tokens_are_those_of_the_unpadded_network(folder):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_normalized_tokens_have_zero_mean_and_unit_variance(folder, dtype):
+    plain, normalized = loaded(folder, dtype=dtype), loaded(folder, dtype=dtype, normalize=True)
+    text, expected = normalized(CAPTIONS), plain(CAPTIONS)
+    tokens = text.tokens[text.mask]
+    tolerance = 1e-4 if dtype == "float32" else 2e-2
+    torch.testing.assert_close(tokens.mean(-1), torch.zeros(len(tokens)), atol=tolerance, rtol=0)
+    torch.testing.assert_close(tokens.var(-1, correction=0), torch.ones(len(tokens)), atol=tolerance, rtol=0)
+    assert torch.equal(text.mask, expected.mask) and (text.tokens[~text.mask] == 0).all()
+    # The same directions, but for their means.
+    directions = expected.tokens[expected.mask] - expected.tokens[expected.mask].mean(-1, keepdim=True)
+    assert torch.cosine_similarity(tokens, directions, dim=-1).min() > 0.999
+    assert torch.equal(normalized(CAPTIONS).tokens, text.tokens)  # recalled
+    # A cache of text tokens tells them apart, and those of before have the identity they had.
+    assert normalized.identity == plain.identity | {"normalize": True} and "normalize" not in plain.identity
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("chunk_size", [1, 3, 8])
 def test_bitwise_independent_of_batch_mates_and_cache(folder, dtype, chunk_size):
     encoder = loaded(folder, dtype=dtype, chunk_size=chunk_size)

@@ -12,7 +12,7 @@ from torch import Tensor
 from textok.datamodules.bank_captions import BankCaptions
 from textok.datamodules.base import ImageDataModule, Splits
 from textok.datamodules.dataset import CaptionedImages
-from textok.datamodules.fashion_captions import class_caption, described
+from textok.datamodules.fashion_captions import class_caption, described, detailed
 from textok.datamodules.policies import CaptionPolicy
 from textok.datamodules.transforms import Augmentation
 
@@ -44,6 +44,7 @@ class FashionDataModule(ImageDataModule):
             them where the default looks.
         image_size: Height and width of the samples in pixels.
         num_val: Pictures of the test set that are held out, the first ones; None takes all 10,000.
+        details: Let the second caption go on and say extent and tone of the thirds, downwards and to the right.
         num_classes: The ten classes.
         batch_size: Images of a training batch on one process.
         eval_batch_size: Images of an evaluation batch on one process; None takes ``batch_size``.
@@ -60,6 +61,7 @@ class FashionDataModule(ImageDataModule):
         root: Path = Path("/usr/share/datasets/fashion-mnist"),
         image_size: int = PADDED_SIZE,
         num_val: int | None = None,
+        details: bool = False,
         num_classes: int = 10,
         batch_size: int = 64,
         eval_batch_size: int | None = None,
@@ -84,10 +86,11 @@ class FashionDataModule(ImageDataModule):
         )
         if num_val is not None and num_val < 1:
             raise ValueError(f"num_val must be at least 1 or null, got {num_val}")
-        self.root, self.num_val = Path(root), num_val
+        self.root, self.num_val, self.details = Path(root), num_val, details
 
     def load(self) -> Splits:
-        return Splits(Fashion(self.root, "train"), Fashion(self.root, "t10k", self.num_val), CLASSES)
+        train = Fashion(self.root, "train", details=self.details)
+        return Splits(train, Fashion(self.root, "t10k", self.num_val, self.details), CLASSES)
 
 
 class Fashion(CaptionedImages):
@@ -97,14 +100,16 @@ class Fashion(CaptionedImages):
         root: Folder of the files.
         part: What their names begin with, train or t10k.
         count: Takes that many of them, the first ones; None takes all.
+        details: Let the second caption go on with the thirds.
 
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If a file is damaged, there are not as many labels as pictures, or fewer pictures than ``count``.
     """
 
-    def __init__(self, root: Path, part: str, count: int | None = None) -> None:
+    def __init__(self, root: Path, part: str, count: int | None = None, details: bool = False) -> None:
         self.part = part
+        self._describe = detailed if details else described
         self._pictures = read_idx(root / f"{part}-images-idx3-ubyte.gz")  # (M, 28, 28)
         self._labels = read_idx(root / f"{part}-labels-idx1-ubyte.gz")  # (M,)
         if len(self._labels) != len(self._pictures):
@@ -123,7 +128,7 @@ class Fashion(CaptionedImages):
 
     def captions(self, index: int) -> list[str]:
         name = CLASSES[self.label(index)]
-        return [class_caption(name), described(name, self._pictures[index])]
+        return [class_caption(name), self._describe(name, self._pictures[index])]
 
     def label(self, index: int) -> int:
         return int(self._labels[index])

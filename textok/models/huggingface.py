@@ -36,6 +36,7 @@ class HuggingFaceTextEncoder(TextEncoder):
         dtype: Precision of the weights and of the computation, whatever autocast surrounds it.
         chunk_size: Captions that go through the network at once; always this many, filled up if need be.
         cache_mib: Memory in MiB for the tokens of captions met before; 0 switches the cache off.
+        normalize: Give each token zero mean and unit variance over its E values.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class HuggingFaceTextEncoder(TextEncoder):
         dtype: Literal["float32", "bfloat16"] = "float32",
         chunk_size: int = 8,
         cache_mib: int = 512,
+        normalize: bool = False,
     ) -> None:
         if dim is None:
             dim = MINILM_DIM if name is None else dim_on_disk(name)
@@ -54,7 +56,7 @@ class HuggingFaceTextEncoder(TextEncoder):
                 f"the width of the text encoder {name!r} is not known: its config.json is neither in a folder of that "
                 "name nor in the Hugging Face cache. Give it as `dim` (hidden_size or d_model of its config.json)"
             )
-        super().__init__(dim, num_tokens, dtype, chunk_size, cache_mib)
+        super().__init__(dim, num_tokens, dtype, chunk_size, cache_mib, normalize)
         self.name = name
 
     def network_class(self, config: PretrainedConfig) -> Any:

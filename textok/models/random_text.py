@@ -27,6 +27,7 @@ class RandomTextEncoder(TextEncoder):
         dtype: Precision of the text tokens.
         chunk_size: Captions that are looked up at once.
         cache_mib: Memory in MiB for the tokens of captions met before; 0 switches the cache off.
+        normalize: Give each token zero mean and unit variance over its E values.
     """
 
     def __init__(
@@ -39,12 +40,13 @@ class RandomTextEncoder(TextEncoder):
         dtype: Literal["float32", "bfloat16"] = "float32",
         chunk_size: int = 8,
         cache_mib: int = 512,
+        normalize: bool = False,
     ) -> None:
         if num_words < 2:
             raise ValueError(f"num_words must be at least 2, got {num_words}")
         if not std > 0:
             raise ValueError(f"std must be positive, got {std}")
-        super().__init__(dim, num_tokens, dtype, chunk_size, cache_mib)
+        super().__init__(dim, num_tokens, dtype, chunk_size, cache_mib, normalize)
         self.num_words, self.seed, self.std = num_words, seed, std
 
     @property

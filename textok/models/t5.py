@@ -31,6 +31,7 @@ class T5TextEncoder(HuggingFaceTextEncoder):
             for single captions on a CPU.
         cache_mib: Memory in MiB for the tokens of captions met before; 0 switches the cache off. In bfloat16, 512 MiB
             hold about 1,300 captions of 100 tokens of XL.
+        normalize: Give each token zero mean and unit variance over its E values.
     """
 
     def __init__(
@@ -41,8 +42,11 @@ class T5TextEncoder(HuggingFaceTextEncoder):
         dtype: Literal["float32", "bfloat16"] = "float32",
         chunk_size: int = 8,
         cache_mib: int = 512,
+        normalize: bool = False,
     ) -> None:
-        super().__init__(name, num_tokens, published_dim(name) if dim is None else dim, dtype, chunk_size, cache_mib)
+        super().__init__(
+            name, num_tokens, published_dim(name) if dim is None else dim, dtype, chunk_size, cache_mib, normalize
+        )
 
     def network_class(self, config: PretrainedConfig) -> Any:
         from transformers import T5EncoderModel

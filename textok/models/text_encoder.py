@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 
 from textok.frozen.base import Frozen
 from textok.models.caption_cache import CaptionCache
@@ -36,6 +37,9 @@ class TextEncoder(Frozen, ABC):
         cache_mib: Memory in MiB for the tokens of captions met before; 0 switches the cache off, which is right
             where captions hardly repeat. A little less than all captions take is much too little: every epoch asks
             for each once, in another order.
+        normalize: Give each token zero mean and unit variance over its E values, a layer norm without parameters. What
+            an encoder gives may be small beside the sequence it joins (a value of MiniLM's has a σ of 0.36), and a
+            short run then learns late what captions say.
     """
 
     #: Token id at padded positions.
@@ -51,6 +55,7 @@ class TextEncoder(Frozen, ABC):
         dtype: Literal["float32", "bfloat16"] = "float32",
         chunk_size: int = 8,
         cache_mib: int = 512,
+        normalize: bool = False,
     ) -> None:
         super().__init__()
         for argument, value in (("dim", dim), ("num_tokens", num_tokens), ("chunk_size", chunk_size)):
@@ -62,6 +67,7 @@ class TextEncoder(Frozen, ABC):
         self.num_tokens = num_tokens
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.chunk_size = chunk_size
+        self.normalize = normalize
         self.cache = CaptionCache(cache_mib)
         self._num_truncated = 0
 
@@ -84,12 +90,14 @@ class TextEncoder(Frozen, ABC):
     @property
     def identity(self) -> dict[str, Any]:
         """What its text tokens depend on, as far as it is known without the weights."""
-        return {
+        identity = {
             "class": type(self).__name__,
             "num_tokens": self.num_tokens,
             "dim": self.dim,
             "dtype": str(self.dtype).removeprefix("torch."),
         }
+        # Told only where it is on: caches from before there was a choice are what they were.
+        return identity | {"normalize": True} if self.normalize else identity
 
     @property
     def num_truncated(self) -> int:
@@ -155,7 +163,7 @@ class TextEncoder(Frozen, ABC):
 
         with torch.autocast(device.type, enabled=False):
             chunks = zip(ids.split(self.chunk_size), mask.split(self.chunk_size))
-            states = torch.cat([self.hidden_states(*chunk).to(self.dtype) for chunk in chunks])
+            states = torch.cat([self._states(*chunk) for chunk in chunks])
         # Filled, not multiplied: a caption without a single token may come out as NaN.
         tokens = states.masked_fill(~mask[..., None], 0)[: len(captions)]
 
@@ -164,6 +172,13 @@ class TextEncoder(Frozen, ABC):
             for caption, row, length in zip(captions, on_cpu, lengths):
                 self.cache.put(caption, row[:length])
         return tokens, lengths
+
+    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """(B, L) ids and mask → (B, L, E) in ``self.dtype``; statistics of the norm are float32."""
+        states = self.hidden_states(ids, mask)
+        if self.normalize:
+            states = layer_norm(states.float(), states.shape[-1:])
+        return states.to(self.dtype)
 
     def _num_chunks(self, num_captions: int, device: torch.device) -> int:
         """Chunks that go through the network: what these captions take, or of sharded weights what any process's do."""
