@@ -37,9 +37,8 @@ class TextEncoder(Frozen, ABC):
         cache_mib: Memory in MiB for the tokens of captions met before; 0 switches the cache off, which is right
             where captions hardly repeat. A little less than all captions take is much too little: every epoch asks
             for each once, in another order.
-        normalize: Give each token zero mean and unit variance over its E values, a layer norm without parameters. What
-            an encoder gives may be small beside the sequence it joins (a value of MiniLM's has a σ of 0.36), and a
-            short run then learns late what captions say.
+        normalize: Give each token zero mean and unit variance over its E values, a layer norm without parameters:
+            encoders differ in the size of what they give (a value of MiniLM's has a σ of 0.36).
     """
 
     #: Token id at padded positions.
