@@ -47,3 +47,5 @@ def test_impossible_choices_are_named():
         PlainBottleneck(8, latent_dim=0)
     with pytest.raises(ValueError, match="std must not be negative"):
         NoisyBottleneck(8, std=-1)
+    with pytest.raises(ValueError, match="needs 3 of them or more, got latent_dim=2; KLBottleneck"):
+        NoisyBottleneck(8, latent_dim=2)

@@ -52,7 +52,7 @@ class EMA(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        # Several batches make a step under accumulation, and a skipped update makes none.
+        # Several batches make a step under accumulation; a skipped update moves the average towards the same weights.
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step

@@ -104,7 +104,7 @@ class PromptGrid(Callback):
             return
         rows = [list(row) for row in pictures.split(len(asked))]
         labels = ["sample"] * self.per_prompt
-        if self.prompts is None:
+        if self.prompts is None and all(image.numel() for *_, image in self._held_out):  # cached ones have none
             rows.insert(0, [image for *_, image in self._held_out])
             labels.insert(0, "original")
         footers = [[(caption or "(no caption)", 9, DARK)] for caption, _ in asked]

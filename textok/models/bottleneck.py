@@ -56,10 +56,18 @@ class NoisyBottleneck(PlainBottleneck):
         latent_dim: Channels Z of a latent token.
         std: Standard deviation of the noise, in units of the latents after their layer norm (so that the tokenizer
             cannot outgrow it).
+
+    Raises:
+        ValueError: Of fewer than three channels a layer norm leaves nothing: one becomes 0, two become ±1.
     """
 
     def __init__(self, width: int, latent_dim: int = 8, std: float = 0.1) -> None:
         super().__init__(width, latent_dim)
+        if latent_dim < 3:
+            raise ValueError(
+                f"NoisyBottleneck normalizes each token over its channels and needs 3 of them or more, got latent_dim="
+                f"{latent_dim}; KLBottleneck works with any number"
+            )
         if std < 0:
             raise ValueError(f"std must not be negative, got {std}")
         self.std = std

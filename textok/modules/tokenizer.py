@@ -228,7 +228,7 @@ class TokenizerModule(TrainingModule):
         # The discriminator: the same pictures, past the pair.
         if self.discriminator_trains:
             terms |= self._discriminator_terms(image, fake.detach())
-        terms["latent_std"] = latents.detach().std()
+        terms["latent_std"] = latents.detach().std(correction=0)  # of a single number 0, not NaN
         return {name: term.detach() for name, term in terms.items()}
 
     def _loss_scale(self) -> Tensor | float:
