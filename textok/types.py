@@ -143,7 +143,8 @@ class Batch:
         index: (B,) int64; the position of each sample in its dataset.
         valid: (B,) bool; False for a sample that only pads a short batch or rank, to be left out of every metric.
         key: The stable name of each sample.
-        image: (B, 3, H, W); uint8 on the way, float in [−1, 1] once on the device.
+        image: (B, 3, H, W); uint8 on the way, float in [−1, 1] once on the device. H = W = 0 beside latents from
+            a cache, which come without pixels.
         caption: One caption a sample; "" means no caption.
         label: (B,) int64 class labels.
         text: Text tokens from a cache; None where the module encodes the captions.

@@ -1,6 +1,5 @@
 """Picture grids through a real Trainer."""
 
-import dataclasses
 import json
 
 import pytest
@@ -74,22 +73,6 @@ def test_prompts_are_held_out_captions_below_their_originals(make_trainer, make_
     pixels = {tuple(pixel) for pixel in picture.tolist()}
     for row in (0, 4, 8):
         assert set(map(tuple, batch.image[row].flatten(1).T.tolist())) <= pixels
-
-
-def test_prompts_of_cached_latents_have_no_originals(make_trainer, make_module, make_data, tmp_path, monkeypatch):
-    chosen, with_originals = PromptGrid.on_validation_batch_end, tmp_path / "with_originals.png"
-    grid = PromptGrid(num_prompts=3, per_prompt=2)
-    make_trainer([grid], limit_val_batches=1.0).validate(make_module(), make_data(), verbose=False)
-    (tmp_path / "pictures/prompts.png").rename(with_originals)
-
-    def without_pixels(self, trainer, pl_module, outputs, batch, *rest):
-        batch = dataclasses.replace(batch, image=batch.image.new_empty(len(batch), 3, 0, 0))
-        chosen(self, trainer, pl_module, outputs, batch, *rest)
-
-    monkeypatch.setattr(PromptGrid, "on_validation_batch_end", without_pixels)
-    make_trainer([grid], limit_val_batches=1.0).validate(make_module(), make_data(), verbose=False)
-    heights = [Image.open(path).height for path in (tmp_path / "pictures/prompts.png", with_originals)]
-    assert heights[0] < heights[1]
 
 
 def test_prompts_of_ones_own(make_trainer, make_module, make_data, tmp_path):

@@ -182,6 +182,16 @@ def test_no_text_encoder_is_needed_without_text(make_tokenizer, make_data, make_
     assert module.encode_captions(["a cat"]) is None
 
 
+def test_a_single_number_as_a_batch_s_latents_skips_no_step(make_tokenizer, make_data, make_trainer):
+    from textok.models import PlainBottleneck, TexTok
+
+    one = partial(TexTok, num_latents=1, patch_size=4, width=16, depth=1, num_heads=2)
+    module = make_tokenizer(textok=partial(one, bottleneck=partial(PlainBottleneck, latent_dim=1)))
+    before = {name: value.clone() for name, value in module.textok.named_parameters()}
+    make_trainer(3).fit(module, datamodule=make_data(batch_size=1))
+    assert any(not torch.equal(value, before[name]) for name, value in module.textok.named_parameters())
+
+
 def test_settings_that_cannot_work_are_told(make_tokenizer, make_data, make_trainer):
     with pytest.raises(ValueError, match="a discriminator needs discriminator_optimizer"):
         make_tokenizer(discriminator_optimizer=None)

@@ -238,7 +238,7 @@ def stage2(stage1, latents, text, tmp_path, t5_folder):
         "trainer": {
             "max_steps": 4,
             "val_check_interval": 4,
-            "callbacks": [{"class_path": "textok.callbacks.SampleGrid"}],
+            "callbacks": [{"class_path": f"textok.callbacks.{grid}"} for grid in ("SampleGrid", "PromptGrid")],
         },
         "data": {
             "class_path": "textok.datamodules.LatentsDataModule",
@@ -271,6 +271,7 @@ def test_stage_2_trains_validates_and_samples_without_an_encoder(stage2, tmp_pat
     monkeypatch.setattr(TexTok, "encode", lambda *args: pytest.fail("an image was encoded"))
     assert main(["fit", *stage2, "--run", str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / "pictures" / "samples.png").is_file()
+    assert (tmp_path / "run" / "pictures" / "prompts.png").is_file()  # held-out captions, without their originals
     assert (tmp_path / "run" / "checkpoints" / "step00000004.ckpt").is_file()
 
 

@@ -23,7 +23,7 @@ class PromptGrid(Callback):
 
     Args:
         prompts: Captions to generate; by default those of held-out images from all over the validation set, whose
-            originals make the first row.
+            originals make the first row where the data have pixels (cached latents have none).
         num_prompts: Held-out captions to take; not used with ``prompts``.
         mark_seen: Write beneath each of ``prompts`` whether training has this very caption.
         per_prompt: Samples of each caption.
@@ -104,8 +104,9 @@ class PromptGrid(Callback):
             return
         rows = [list(row) for row in pictures.split(len(asked))]
         labels = ["sample"] * self.per_prompt
-        if self.prompts is None and all(image.numel() for *_, image in self._held_out):  # cached ones have none
-            rows.insert(0, [image for *_, image in self._held_out])
+        originals = [image for *_, image in self._held_out if image.numel()]  # cached latents come without pixels
+        if originals:
+            rows.insert(0, originals)
             labels.insert(0, "original")
         footers = [[(caption or "(no caption)", 9, DARK)] for caption, _ in asked]
         words: list[dict[str, Any]] = [{"own": caption} for caption, _ in asked]
