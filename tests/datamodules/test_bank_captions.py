@@ -1,5 +1,6 @@
 """A bank in front of a datamodule."""
 
+import numpy as np
 import pytest
 import torch
 from jsonargparse import ArgumentParser
@@ -14,8 +15,10 @@ from textok.datamodules import (
     SkipImage,
     TemplateForMissing,
 )
-from textok.datamodules.caption_bank import build_bank
+from textok.datamodules.bank_captions import BankedImages
+from textok.datamodules.caption_bank import CaptionBank, build_bank
 from textok.datamodules.caption_files import CaptionRow
+from textok.datamodules.order import mixed
 
 
 def shapes(bank=None, **kwargs):
@@ -80,6 +83,34 @@ def test_or_is_left_out_with_everything_that_belongs_to_it(bank, plain):
         assert torch.equal(images.image(mine), all_images.image(theirs))
         assert images.captions(mine)[0] == f"{images.key(mine)} short"
     assert sum(len(batch) for batch in data.train_dataloader()) == 4
+
+
+class TwoSources:
+    """Twelve images of a first source and four of a second, which the weights give four and twelve places."""
+
+    def __init__(self, weights=(1, 3)):
+        self.weights = weights
+
+    def __len__(self):
+        return 16
+
+    def order(self, generator):
+        return mixed((12, 4), self.weights, (None, None), generator)
+
+
+def test_where_weights_show_what_is_kept_less_often_an_epoch_is_full_all_the_same(bank):
+    kept = np.arange(12)  # the first source: eight of its twelve are left out of an order of the images
+    banked = BankedImages(TwoSources(), [], CaptionBank(bank), kept, kept, SkipImage(), extend=False)
+    order = banked.order(torch.Generator().manual_seed(0))
+    assert len(order) == 12 and set(order.tolist()) <= set(range(12)) and len(set(order.tolist())) > 4
+    assert torch.equal(order, banked.order(torch.Generator().manual_seed(0)))
+
+
+def test_weights_that_leave_out_all_that_the_bank_has_are_refused(bank):
+    kept = np.arange(12)
+    banked = BankedImages(TwoSources((0, 1)), [], CaptionBank(bank), kept, kept, SkipImage(), extend=False)
+    with pytest.raises(ValueError, match="captions for 12 of 16 images, all of them in sources whose weights"):
+        banked.order(torch.Generator())
 
 
 def test_a_bank_may_extend_the_dataset_s_own_captions(bank, plain):

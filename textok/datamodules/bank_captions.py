@@ -14,6 +14,9 @@ from textok.datamodules.caption_files import stem
 from textok.datamodules.dataset import CaptionedImages
 from textok.datamodules.missing_captions import MissingCaption, RefuseImage
 
+#: Epochs of the images that are looked through for the first one to keep.
+MAX_ROUNDS = 100
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -132,14 +135,22 @@ class BankedImages(CaptionedImages):
         return self.images.skipped()
 
     def order(self, generator: torch.Generator) -> Tensor:
-        order = self.images.order(generator)
         if len(self) == len(self.images):
-            return order
-        # The dataset's order, weights and shards included, without what is left out.
+            return self.images.order(generator)
+        # The dataset's order, weights and shards included, without what is left out. Where sources have weights it need
+        # not show each picture once, and what is kept of it may be shorter than an epoch: then it goes on.
         place = torch.full((len(self.images),), -1)
         place[torch.from_numpy(self._kept)] = torch.arange(len(self))
-        kept = place[order]
-        return kept[kept >= 0]
+        order, rounds = torch.empty(0, dtype=torch.int64), 0
+        while len(order) < len(self):
+            if rounds == MAX_ROUNDS and not len(order):
+                raise ValueError(
+                    f"{self.bank.path} has captions for {len(self):,} of {len(self.images):,} images, all of them in "
+                    "sources whose weights give them no place in an epoch: raise those weights, or caption the others"
+                )
+            places = place[self.images.order(generator)]
+            order, rounds = torch.cat([order, places[places >= 0]]), rounds + 1
+        return order[: len(self)]
 
     def label(self, index: int) -> int:
         return self.images.label(int(self._kept[index]))

@@ -204,6 +204,8 @@ def _shuffled_entries(samples: Samples, batch_size: int, seed: int, epoch: int, 
     rank, world = rank_and_world()
     while True:
         order = samples.order(seeded(seed, epoch, 0))
+        if len(order) != count:  # a plug-in's: its batches would be short, or empty
+            raise ValueError(f"the order of epoch {epoch} has {len(order)} places for {count} images")
         for first in range(start, count - batch_size * world + 1, batch_size * world):
             mine = first + rank * batch_size
             yield [Entry(epoch, index) for index in order[mine : mine + batch_size].tolist()]
