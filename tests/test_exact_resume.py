@@ -136,3 +136,18 @@ def test_a_killed_run_ends_as_one_that_was_not(runs, stage, number):
     assert curves(runs / run) == curves(runs / stage)
     assert board(runs / run) == board(runs / stage)
     shutil.rmtree(runs / run)
+
+
+@pytest.mark.parametrize("stage", ["tokenizer", "generator"])
+def test_a_run_may_be_killed_again_in_the_step_that_it_goes_on_with(runs, stage):
+    """Behind the first of its micro-batches the step before is not saved again, with half a step's data gone."""
+    run = f"{stage}_twice"
+    killed(command(runs, stage, run), 7, "training_step")  # behind the checkpoint of step 6
+    killed(command(runs, stage, run), 7, "training_step")
+    names = [file.name for file in (runs / run / "checkpoints").iterdir()]
+    assert names and not [name for name in names if "-v" in name]
+    time.sleep(1)
+    assert main(command(runs, stage, run)) == 0
+    ours, theirs = everything(runs / stage), everything(runs / run)
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    shutil.rmtree(runs / run)

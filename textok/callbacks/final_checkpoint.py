@@ -15,7 +15,14 @@ class FinalCheckpoint(Callback):
     """Saves the last step of a fit, which need not be one of those that checkpoints are due at.
 
     Whatever is being written, the fit ends when it is on the disk, and at the next step if the disk does not take it.
+    A run that goes on from a checkpoint does not save that step again, from the middle of the next one.
     """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Lightning keeps this to itself and in no checkpoint: behind the first of a step's micro-batches the step is
+        # still the one before, which would be due again and written with half a step's data gone.
+        for checkpoints in trainer.checkpoint_callbacks:
+            checkpoints._last_global_step_saved = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
