@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from fits import Fit, ddp, fsdp, largest_differences, run, run_on
+from lightning.pytorch import Callback
 
 from textok.losses import R1, L2Loss
 from textok.modules import AdversarialStage
@@ -61,6 +62,23 @@ def test_the_adaptive_weight_and_a_fused_optimizer(t5_folder, tmp_path, capsys):
     (two,) = run_on(2, [fit(batch_size=4, strategy=ddp)], tmp_path)
     assert all("train/adaptive_weight" in step for step in one.losses)
     compare("tokenizer: the same with adaptive weight and fused Adam", True, one, two, capsys)
+
+
+class OtherFirstWeights(Callback):
+    """Each process has drawn first weights of its own for the discriminator, as without a common seed."""
+
+    def on_fit_start(self, trainer, module):
+        with torch.no_grad():
+            for value in module.discriminator.parameters():
+                value.add_(trainer.global_rank)
+
+
+@pytest.mark.parametrize("strategy", [ddp, fsdp])
+def test_processes_start_from_the_same_discriminator(strategy, t5_folder, tmp_path, capsys):
+    fit = partial(Fit, t5_folder, callbacks=[OtherFirstWeights()])
+    one = run(fit(batch_size=8))
+    (two,) = run_on(2, [fit(batch_size=4, strategy=strategy)], tmp_path)
+    compare(f"tokenizer: other first weights on each process ({strategy.__name__})", True, one, two, capsys)
 
 
 @pytest.mark.parametrize("double", [True, False], ids=["float64", "float32"])

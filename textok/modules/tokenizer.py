@@ -28,7 +28,7 @@ from textok.models import Discriminator, TexTok
 from textok.models.text_encoder import TextEncoder
 from textok.modules.base import Schedule, TrainingModule
 from textok.modules.flops import tokenizer_flops
-from textok.modules.sharding import left_to_the_module
+from textok.modules.sharding import left_to_the_module, share_first
 from textok.types import Batch, Sizes
 
 
@@ -189,6 +189,11 @@ class TokenizerModule(TrainingModule):
                 "stage.adaptive needs the gradient at the pair's last layer, which a sharded pair has in parts: set "
                 "stage.adaptive false, or use configs/overlays/ddp.yaml instead of fsdp.yaml"
             )
+
+    def on_fit_start(self) -> None:
+        if self.discriminator is not None:
+            # As data-parallel training does with all that it averages: processes may have drawn other first weights.
+            share_first(self.discriminator)
 
     def configure_optimizers(self):
         steps = self.trainer.max_steps
