@@ -156,8 +156,9 @@ def generator_of(fit: Fit) -> GeneratorModule:
         }
         | fit.choices
     )
-    module.normalizer.std.fill_(0.7)  # as if stage 1 had been read
-    module.normalizer.fitted.fill_(True)
+    if fit.resume is None:  # whose checkpoint brings it
+        module.normalizer.std.fill_(0.7)  # as if stage 1 had been read
+        module.normalizer.fitted.fill_(True)
     return module
 
 

@@ -107,6 +107,7 @@ class GeneratorModule(TrainingModule):
         self.optimizer, self.schedule, self.clip = optimizer, schedule, clip
         self.condition_dropout = condition_dropout
         self._flops: float | None = None
+        self._has_begun = False
         #: Captions that a sample of a class may be decoded with, and the classes' names; kept in the checkpoint.
         self.class_captions: list[list[str]] = []
         self.class_captions_file = class_captions
@@ -138,6 +139,21 @@ class GeneratorModule(TrainingModule):
     # ---------------------------------------------------------------- before the first step
 
     def on_fit_start(self) -> None:
+        # A strategy that shards reads the checkpoint of a resumed run behind this hook, and tells of none before.
+        self._has_begun = False
+        if not self.trainer.strategy.restore_checkpoint_after_setup:
+            self._begin()
+
+    def on_validation_start(self) -> None:
+        if self.trainer.sanity_checking and not self._has_begun:
+            self._begin()
+
+    def on_train_start(self) -> None:
+        if not self._has_begun:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._has_begun = True
         # A stage-2 checkpoint brings the pair, the normaliser and the captions: stage 1 is read at a fresh start only.
         if self.normalizer.is_fitted:
             self._check_latents()
