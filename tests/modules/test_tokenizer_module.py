@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from textok.losses import R1
+from textok.losses import R1, Lite0PerceptualLoss
 from textok.modules import AdversarialStage, LossWeights
 from textok.modules.tokenizer import untrained
 from textok.optim import Warmup
@@ -230,3 +230,12 @@ def test_the_discriminator_s_schedule_spans_its_own_updates(make_tokenizer, make
     module, trainer = make_tokenizer(stage=AdversarialStage(start=4)), make_trainer(8)
     trainer.fit(module, datamodule=make_data())
     assert trainer.optimizers[1].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_pair_that_is_only_used_loads_no_perceptual_network(make_tokenizer, monkeypatch):
+    loss, loads = Lite0PerceptualLoss(image_size=32), []
+    monkeypatch.setattr(loss, "load", lambda: loads.append(loss))
+    module = make_tokenizer(perceptual=loss)
+    module.configure_model()
+    images = torch.zeros(1, 3, 16, 16)
+    assert module.reconstruct(images, ["a star"], torch.zeros(1, dtype=torch.int64)).shape == images.shape and not loads

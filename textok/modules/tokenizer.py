@@ -176,7 +176,8 @@ class TokenizerModule(TrainingModule):
 
     def configure_model(self) -> None:
         super().configure_model()
-        if self.perceptual is not None:
+        # A pair that is loaded to be used, without a trainer, needs no network of a loss.
+        if self.perceptual is not None and self._trainer is not None:
             self.perceptual.load()
             self.perceptual.to(self.device)
         if self.discriminator is not None:
