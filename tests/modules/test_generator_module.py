@@ -169,6 +169,20 @@ def test_a_generator_may_read_captions_where_the_pair_does_not(
     assert second.flops_per_image() > 0
 
 
+def test_predictions_of_text_to_image_are_of_the_pictures_captions(text_to_image, make_data):
+    data = make_data()
+    data.setup()
+    batch = next(iter(data.predict_dataloader()))
+    predicted = text_to_image.predict_step(batch, 0)["image"]
+
+    def of(captions):
+        rows = zip(batch.index.tolist(), batch.label.tolist(), captions)
+        return to_uint8(text_to_image.generate([Request(*row, text_to_image.seed) for row in rows]))
+
+    assert torch.equal(predicted, of(batch.caption))
+    assert not torch.equal(predicted, of(reversed(batch.caption)))
+
+
 def guided_by(checkpoint, network=None):
     """A sampler that is led away from the generator of a checkpoint."""
     from diffusers import DPMSolverMultistepScheduler

@@ -275,8 +275,10 @@ class GeneratorModule(TrainingModule):
         return self.generation(requests)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, object]:
-        """A sample for every image's label, as bytes, for a writer."""
-        requests = [Request(int(i), int(label), None, self.seed) for i, label in zip(batch.index, batch.label)]
+        """A sample for every image's label, or its caption where the generator reads text; as bytes, for a writer."""
+        captions = batch.caption if self.dit.needs_text else [None] * len(batch)
+        rows = zip(batch.index, batch.label, captions, strict=True)
+        requests = [Request(int(index), int(label), caption, self.seed) for index, label, caption in rows]
         return {
             "key": batch.key,
             "valid": batch.valid,
