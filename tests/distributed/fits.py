@@ -156,7 +156,7 @@ def generator_of(fit: Fit) -> GeneratorModule:
         }
         | fit.choices
     )
-    if fit.resume is None:  # whose checkpoint brings it
+    if fit.resume is None and module.tokenizer_checkpoint is None:  # either brings it
         module.normalizer.std.fill_(0.7)  # as if stage 1 had been read
         module.normalizer.fitted.fill_(True)
     return module
@@ -187,11 +187,14 @@ def run(fit: Fit, devices: int = 1) -> Result:
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            limit_val_batches=1.0 if fit.callbacks else 0,
-            num_sanity_val_steps=0,
             use_distributed_sampler=False,
             log_every_n_steps=1,
-            **{"plugins": [BackgroundCheckpointIO()]} | fit.trainer,
+            **{
+                "plugins": [BackgroundCheckpointIO()],
+                "limit_val_batches": 1.0 if fit.callbacks else 0,
+                "num_sanity_val_steps": 0,
+            }
+            | fit.trainer,
             callbacks=[EMA(), Watchdog(patience=2), curve, *fit.callbacks],
         )
         data = Shapes(image_size=16, num_train=64, num_val=4, batch_size=fit.batch_size, seed=0)

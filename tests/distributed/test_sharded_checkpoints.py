@@ -42,6 +42,19 @@ def test_a_run_moves_between_one_process_and_two(stage, t5_folder, tmp_path):
                     torch.testing.assert_close(value, theirs["state"][number][name], rtol=1e-9, atol=1e-9)
 
 
+def test_stage_1_is_read_before_a_sanity_check(t5_folder, tmp_path):
+    """A sharded run begins behind the restore, of a checkpoint or none; the check already reads the normaliser."""
+    run(Fit(t5_folder, "tokenizer", save=tmp_path / "stage1.ckpt"))
+    choices = {"tokenizer_checkpoint": tmp_path / "stage1.ckpt", "normalizer_batches": 2}
+    fit = partial(Fit, t5_folder, "generator", choices=choices)
+    checked = {"num_sanity_val_steps": 1, "limit_val_batches": 1}
+    (sharded,) = run_on(2, [fit(strategy=fsdp, batch_size=4, trainer=checked)], tmp_path / "two")
+    alone = run(fit(batch_size=8))
+    assert alone.state["normalizer.fitted"] and len(sharded.losses) == STEPS
+    losses, weights = largest_differences(alone, sharded)
+    assert losses < 1e-9 and weights < 1e-9
+
+
 def test_a_checkpoint_in_parts_is_whole_or_refused(t5_folder, tmp_path):
     path = tmp_path / "run" / "checkpoints" / "step00000002.ckpt"
     parts = partial(fsdp, save_sharded=True)
