@@ -271,3 +271,16 @@ raise ValueError("on purpose")
 def test_a_process_that_fails_does_not_wait_for_its_workers():
     done = subprocess.run([sys.executable, "-c", FAILING], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "on purpose" in done.stderr
+
+
+class HalfAnOrder(Squares):
+    """A plug-in whose order forgets every second picture."""
+
+    def order(self, generator):
+        return super().order(generator)[::2]
+
+
+def test_an_order_of_another_length_than_its_images_is_refused():
+    short = Samples(HalfAnOrder(), ["all"], 8, FirstCaption(), None, 0)
+    with pytest.raises(ValueError, match=r"order of epoch 0 has 11 places for 22 images"):
+        next(iter(ResumableLoader(short, 4)))

@@ -1,4 +1,4 @@
-"""Means over the processes of a run."""
+"""Means over the processes of a run, and the weights that they start from."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ def mean_over_ranks(x: Tensor) -> Tensor:
     total = x.clone()
     dist.all_reduce(total)
     return total / dist.get_world_size()
+
+
+@torch.no_grad()
+def broadcast_weights(network: nn.Module) -> None:
+    """Give all processes the first one's weights and buffers of a network; every rank must call it."""
+    if dist.is_available() and dist.is_initialized():
+        for value in (*network.parameters(), *network.buffers()):
+            dist.broadcast(value, src=0)
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
@@ -67,14 +66,6 @@ def left_to_the_module(model: nn.Module, network: nn.Module) -> None:
     mine = {id(p) for p in network.parameters()}
     names = [name for name, p in model.named_parameters() if id(p) in mine]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
-
-
-@torch.no_grad()
-def share_first(network: nn.Module) -> None:
-    """Give all processes the first one's weights and buffers of a network; every rank must call it."""
-    if dist.is_available() and dist.is_initialized():
-        for value in (*network.parameters(), *network.buffers()):
-            dist.broadcast(value, src=0)
 
 
 @torch.no_grad()

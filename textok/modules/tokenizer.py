@@ -24,11 +24,12 @@ from textok.losses import (
     adaptive_weight,
 )
 from textok.losses.precision import full
+from textok.losses.ranks import broadcast_weights
 from textok.models import Discriminator, TexTok
 from textok.models.text_encoder import TextEncoder
 from textok.modules.base import Schedule, TrainingModule
 from textok.modules.flops import tokenizer_flops
-from textok.modules.sharding import left_to_the_module, share_first
+from textok.modules.sharding import left_to_the_module
 from textok.types import Batch, Sizes
 
 
@@ -194,7 +195,7 @@ class TokenizerModule(TrainingModule):
     def on_fit_start(self) -> None:
         if self.discriminator is not None:
             # As data-parallel training does with all that it averages: processes may have drawn other first weights.
-            share_first(self.discriminator)
+            broadcast_weights(self.discriminator)
 
     def configure_optimizers(self):
         steps = self.trainer.max_steps
